@@ -1,0 +1,81 @@
+"""Every setting, read once: flag over environment over default.
+
+Each field of `Settings` has an environment variable of its name in capitals, ``BPF_ATLAS_`` before it,
+and a heading in docs/settings.md.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from app.errors import BadSetting
+
+PREFIX = "BPF_ATLAS_"
+MIB = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What one run of bpf-atlas goes by."""
+
+    data: Path = Path("/var/lib/bpf-atlas")
+    """Directory of the socket, the secrets and (later) the history. Its sub-folders belong to one process each."""
+    listen: str = "127.0.0.1:8470"
+    """HOST:PORT of the web; a host that is not loopback needs `insecure_http`, until TLS stands before it."""
+    allowed_hosts: tuple[str, ...] = ()
+    """Further ``Host`` values to answer to, ``name`` or ``name:port``; the listening address is always among them."""
+    insecure_http: bool = False
+    """Listen beyond loopback without TLS: everybody on the way can read along."""
+    bpffs: Path = Path("/sys/fs/bpf")
+    """Where pins are looked for."""
+    view_memory_mib: int = 512
+    """Memory for the readings that sorted, filtered and paged views are cut from; the oldest goes first."""
+    view_seconds: int = 300
+    """How long such a reading is kept after its last use."""
+    max_read_entries: int = 4_000_000
+    """A view of a larger map stops here and says so."""
+    web_user: str = "nobody"
+    """Account that the web process runs as, by name or number."""
+    recorder_user: str = "nobody"
+    """Account that the recorder process runs as, by name or number."""
+    threads: int = 32
+    """Threads of the web process."""
+
+    @property
+    def socket(self) -> Path:
+        """Where the broker listens."""
+        return self.data / "broker.sock"
+
+
+def from_environment(environment: Mapping[str, str] = os.environ, **flags: object) -> Settings:
+    """Settings of this process: a flag that is not None, else the environment, else the default.
+
+    raises  BadSetting naming the variable
+    """
+    chosen: dict[str, object] = {name: value for name, value in flags.items() if value is not None}
+    for field in fields(Settings):
+        variable = PREFIX + field.name.upper()
+        if field.name not in chosen and environment.get(variable, "") != "":
+            chosen[field.name] = _read(variable, environment[variable], str(field.type))
+    return Settings(**chosen)  # type: ignore[arg-type]
+
+
+def _read(variable: str, text: str, wanted: str) -> object:
+    match wanted:
+        case "Path":
+            return Path(text)
+        case "bool":
+            if text.lower() not in {"0", "1", "true", "false", "yes", "no"}:
+                raise BadSetting(variable, text, "0 or 1")
+            return text.lower() in {"1", "true", "yes"}
+        case "int":
+            if not text.isdecimal():
+                raise BadSetting(variable, text, "a whole number")
+            return int(text)
+        case "tuple[str, ...]":
+            return tuple(part.strip() for part in text.split(",") if part.strip())
+        case _:
+            return text
