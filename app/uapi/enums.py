@@ -84,7 +84,6 @@ class BpfMapType(IntEnum):
     USER_RINGBUF = 31  # v6.1
     CGRP_STORAGE = 32  # v6.2
     ARENA = 33  # v6.9
-    INSN_ARRAY = 34  # v6.19
 
 
 class BpfMapFlag(IntFlag):

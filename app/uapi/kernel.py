@@ -7,7 +7,11 @@ from typing import Protocol
 from app.errors import AppError
 from app.uapi import syscall
 from app.uapi.cpus import possible_cpus
+from app.uapi.enums import BpfMapType
 from app.uapi.syscall import PER_CPU_TYPES, BatchResult
+
+
+_KNOWN = frozenset(BpfMapType)
 
 
 class BufferTooShort(AppError):
@@ -19,7 +23,8 @@ class BufferTooShort(AppError):
 
 def stride(map_type: int, value_size: int) -> int:
     """Bytes that one value takes in a look-up: per-CPU values are rounded up to 8 and come once a possible CPU."""
-    if map_type in PER_CPU_TYPES:
+    # A type newer than this table may be per-CPU: room for that, so that the kernel cannot write past the buffer.
+    if map_type in PER_CPU_TYPES or map_type not in _KNOWN:
         return (value_size + 7) // 8 * 8 * possible_cpus()
     return value_size
 
