@@ -1,0 +1,1 @@
+"""One module for each group of programs and maps: load, attach, fill, keep changing."""
