@@ -29,6 +29,8 @@ class Settings:
     """Further ``Host`` values to answer to, ``name`` or ``name:port``; the listening address is always among them."""
     insecure_http: bool = False
     """Listen beyond loopback without TLS: everybody on the way can read along."""
+    behind_tls: bool = False
+    """TLS ends in a proxy before the web: cookies become Secure, origins https, and browsers are told to stay with it."""
     bpffs: Path = Path("/sys/fs/bpf")
     """Where pins are looked for."""
     view_memory_mib: int = 512

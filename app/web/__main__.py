@@ -1,0 +1,7 @@
+"""``python -m app.web``: see serve.py."""
+
+import sys
+
+from app.web.serve import main
+
+sys.exit(main())

@@ -1,0 +1,131 @@
+"""Error class -> HTTP status, in one table, and the three forms an error takes: page, fragment, problem+json."""
+
+from __future__ import annotations
+
+import logging
+from http import HTTPStatus
+
+import msgspec
+from flask import Flask, Response, g, make_response, redirect, request
+from werkzeug.exceptions import HTTPException
+
+from app.errors import AppError, BadSetting, UsageError
+from app.web import gate, problems, rendering
+
+log = logging.getLogger("bpf_atlas.web")
+
+STATUS: dict[type[AppError], HTTPStatus] = {
+    problems.NotSignedIn: HTTPStatus.UNAUTHORIZED,
+    problems.LinkUnusable: HTTPStatus.FORBIDDEN,
+    problems.ForeignRequest: HTTPStatus.FORBIDDEN,
+    problems.TooManyAttempts: HTTPStatus.TOO_MANY_REQUESTS,
+    problems.BadArgument: HTTPStatus.BAD_REQUEST,
+    problems.NotHere: HTTPStatus.NOT_FOUND,
+    UsageError: HTTPStatus.BAD_REQUEST,
+    BadSetting: HTTPStatus.INTERNAL_SERVER_ERROR,
+}
+TITLES = {
+    HTTPStatus.BAD_REQUEST: "That cannot be asked",
+    HTTPStatus.UNAUTHORIZED: "Sign in",
+    HTTPStatus.FORBIDDEN: "Not allowed",
+    HTTPStatus.NOT_FOUND: "Not found",
+    HTTPStatus.METHOD_NOT_ALLOWED: "Not possible here",
+    HTTPStatus.GONE: "This map is gone",
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "Too much at once",
+    HTTPStatus.UNPROCESSABLE_ENTITY: "That cannot be understood",
+    HTTPStatus.TOO_MANY_REQUESTS: "Slow down",
+    HTTPStatus.INTERNAL_SERVER_ERROR: "A fault of ours",
+    HTTPStatus.NOT_IMPLEMENTED: "Not possible on this map",
+    HTTPStatus.SERVICE_UNAVAILABLE: "The broker does not answer",
+}
+
+
+class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """RFC 9457 problem details."""
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    detail: str
+    instance: str = ""
+    """The request's id, as in the log and the X-Request-Id header."""
+    column: int | None = None
+    """For an expression: where it went wrong, counted from 1."""
+
+
+def status_of(error: AppError) -> HTTPStatus:
+    """The status of the nearest class in the table; an error that nobody listed is our fault."""
+    for cls in type(error).__mro__:
+        if cls in STATUS:
+            return STATUS[cls]
+    return HTTPStatus.INTERNAL_SERVER_ERROR
+
+
+def install(app: Flask) -> None:
+    """Handle every error; only a fault of ours is logged with its traceback."""
+
+    @app.errorhandler(AppError)
+    def _ours(error: AppError) -> Response:
+        if isinstance(error, problems.NotSignedIn) and not gate.is_api(request):
+            return _to_login()
+        status = status_of(error)
+        if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            log.warning("%s: %s", type(error).__name__, error)
+        response = _answer(status, str(error), getattr(error, "column", None))
+        if isinstance(error, problems.TooManyAttempts):
+            response.headers["Retry-After"] = str(error.retry_s)
+        if status is HTTPStatus.UNAUTHORIZED:
+            response.headers["WWW-Authenticate"] = 'Bearer realm="bpf-atlas"'
+        return response
+
+    @app.errorhandler(HTTPException)
+    def _http(error: HTTPException) -> Response:
+        if g.get("session") is None and error.code == HTTPStatus.NOT_FOUND and not request.path.startswith("/static/"):
+            return _ours(problems.NotSignedIn())
+        response = _answer(HTTPStatus(error.code or 500), SENTENCES.get(error.code or 500, error.description or ""))
+        if error.code == HTTPStatus.METHOD_NOT_ALLOWED and getattr(error, "valid_methods", None):
+            response.headers["Allow"] = ", ".join(error.valid_methods)  # type: ignore[attr-defined]
+        return response
+
+    @app.errorhandler(Exception)
+    def _fault(error: Exception) -> Response:
+        log.error("request %s failed", g.request_id, exc_info=error)
+        return _answer(
+            HTTPStatus.INTERNAL_SERVER_ERROR,
+            f"The dashboard failed while answering this. Its log says more under request {g.request_id}.",
+        )
+
+
+SENTENCES = {
+    404: "There is no such page; the maps of this host are on the first one.",
+    405: "This address does not take that method.",
+    413: "The request is larger than the dashboard takes.",
+}
+
+
+def _to_login() -> Response:
+    where = gate.login_path(request)
+    if gate.is_htmx(request):
+        response = make_response("", HTTPStatus.UNAUTHORIZED)
+        response.headers["HX-Redirect"] = where
+        return response
+    if request.method not in gate.SAFE_METHODS:
+        where = "/login"
+    return rendering.as_response(redirect(where, code=303))
+
+
+def _answer(status: HTTPStatus, sentence: str, column: int | None = None) -> Response:
+    title = TITLES.get(status, status.phrase)
+    if gate.is_api(request):
+        body = Problem(title=title, status=status, detail=sentence, instance=g.get("request_id", ""), column=column)
+        response = make_response(msgspec.json.encode(body), status)
+        response.headers["Content-Type"] = "application/problem+json"
+        return response
+    response = rendering.page_or_fragment(
+        "errors/page.html", "errors/_flash.html", title=title, status=int(status), sentence=sentence, column=column
+    )
+    response.status_code = status
+    if gate.is_htmx(request):
+        response.headers["HX-Retarget"] = "#flash"
+        response.headers["HX-Reswap"] = "innerHTML"
+    return response

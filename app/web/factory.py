@@ -1,0 +1,57 @@
+"""Put the web together: create_app gives a WSGI callable with the doorway around a Flask application."""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING
+
+from flask import Flask, Response, g, request
+
+from app.web import assets, errors, gate, health, login, rendering, reports
+from app.web.headers import Doorway
+from app.web.hosts import allowed
+from app.web.private import Folder
+from app.web.sessions import Sessions
+
+if TYPE_CHECKING:
+    from app.settings import Settings
+    from app.wire.ask import Client
+
+MAX_BODY_BYTES = 1 << 20
+
+
+def create_app(settings: Settings, client: Client, folder: Folder | None = None) -> Flask:
+    """The application of one web process.
+
+    settings  `listen` is the address really bound, as the Host check compares ports
+    client    how the broker is asked: its socket, or the broker's own code inside this process
+    folder    DATA/web, opened before privileges were dropped; by default opened now
+    """
+    folder = folder or Folder.prepare(settings)
+    sessions = Sessions(folder)
+    static = assets.Assets(assets.folder("static"))
+    app = Flask("app.web", template_folder=str(assets.folder("templates")), static_folder=None)
+    app.config.update(MAX_CONTENT_LENGTH=MAX_BODY_BYTES, PROPAGATE_EXCEPTIONS=False)
+    app.extensions["settings"] = settings
+    app.extensions["client"] = client
+
+    @app.before_request
+    def _name_request() -> None:
+        g.request_id = uuid.uuid4().hex
+        g.session = None
+
+    gate.install(app, settings, sessions)
+    errors.install(app)
+    rendering.install(app, static, client)
+    app.register_blueprint(assets.blueprint(static))
+    app.register_blueprint(reports.blueprint(reports.Tally()))
+    app.register_blueprint(login.blueprint(settings, folder, sessions))
+    app.register_blueprint(health.blueprint(client))
+
+    @app.after_request
+    def _tell_id(response: Response) -> Response:
+        response.headers["X-Request-Id"] = g.get("request_id", "")
+        return response
+
+    app.wsgi_app = Doorway(app.wsgi_app, allowed(settings), hsts=settings.behind_tls)  # type: ignore[method-assign]
+    return app

@@ -1,0 +1,111 @@
+"""The web's own folder: DATA/web, mode 0700, with the signing secret, the unused login token and the revoked sessions.
+
+It belongs to the account that the web process runs as. The process holds a descriptor of the folder and names the
+files relative to that, so it needs no right on any folder above. Nothing here imports flask: the CLI uses it too.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pwd
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+from app.errors import BadSetting
+from app.settings import Settings
+
+SECRET_BYTES = 32
+
+
+def account(user: str) -> tuple[int, int]:
+    """Uid and gid of `user`, a name or a number.
+
+    raises  BadSetting if there is no such account
+    """
+    if user.isdecimal():
+        try:
+            return int(user), pwd.getpwuid(int(user)).pw_gid
+        except KeyError:
+            return int(user), int(user)
+    try:
+        entry = pwd.getpwnam(user)
+    except KeyError:
+        raise BadSetting("web_user", user, "an account of this host") from None
+    return entry.pw_uid, entry.pw_gid
+
+
+class Folder:
+    """DATA/web, held open."""
+
+    def __init__(self, path: Path, fd: int, owner: tuple[int, int] | None) -> None:
+        self.path = path
+        self._fd = fd
+        self._owner = owner
+
+    @classmethod
+    def prepare(cls, settings: Settings) -> Folder:
+        """Make the folder if it is not there; root gives it to the web's account."""
+        path = settings.data / "web"
+        owner = account(settings.web_user) if os.geteuid() == 0 else None
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        if owner is not None:
+            os.fchown(fd, *owner)
+        os.fchmod(fd, 0o700)
+        return cls(path, fd, owner)
+
+    def read(self, name: str) -> bytes | None:
+        """The whole of one small file, or None if it is not there."""
+        with contextlib.suppress(FileNotFoundError), self._open(name, os.O_RDONLY) as fd:
+            return os.read(fd, 1 << 20)
+        return None
+
+    def age_s(self, name: str, now_s: float) -> float:
+        """Seconds since the file was written."""
+        return now_s - os.stat(name, dir_fd=self._fd).st_mtime
+
+    def write(self, name: str, content: bytes) -> None:
+        """Replace the file, in one step, readable by its owner alone."""
+        fresh = f".{name}.{secrets.token_hex(8)}"
+        with self._open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL) as fd:
+            os.write(fd, content)
+            if self._owner is not None:
+                os.fchown(fd, *self._owner)
+        os.rename(fresh, name, src_dir_fd=self._fd, dst_dir_fd=self._fd)
+
+    def append(self, name: str, line: bytes) -> None:
+        """Add one line."""
+        with self._open(name, os.O_WRONLY | os.O_CREAT | os.O_APPEND) as fd:
+            os.write(fd, line + b"\n")
+            if self._owner is not None and os.geteuid() == 0:
+                os.fchown(fd, *self._owner)
+
+    def take(self, name: str) -> bool:
+        """Remove the file; True for the one caller that did it."""
+        try:
+            os.unlink(name, dir_fd=self._fd)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def secret(self) -> bytes:
+        """The key that sessions are signed with, made at the first call."""
+        kept = self.read("secret")
+        if kept is not None and len(kept) >= SECRET_BYTES:
+            return kept
+        self.write("secret", secrets.token_bytes(SECRET_BYTES))
+        return self.read("secret") or b""
+
+    def close(self) -> None:
+        """Let the folder go."""
+        os.close(self._fd)
+
+    @contextlib.contextmanager
+    def _open(self, name: str, flags: int) -> Iterator[int]:
+        fd = os.open(name, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=self._fd)
+        try:
+            yield fd
+        finally:
+            os.close(fd)

@@ -1,0 +1,95 @@
+"""Templates: one function decides between page and fragment; what every page's frame shows is set here."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+from flask import Flask, Response, current_app, g, make_response, render_template, request
+from jinja2 import StrictUndefined
+
+from app.errors import AppError
+from app.web import gate, text
+from app.web.assets import Assets
+
+if TYPE_CHECKING:
+    from werkzeug.wrappers import Response as AnyResponse
+
+    from app.wire.ask import Client
+
+HELLO_KEPT_S = 10.0
+THEMES = ("auto", "light", "dark")
+THEME_COOKIE = "bpf-atlas-theme"
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """What the top bar says about the machine; empty while the broker does not answer."""
+
+    name: str
+    kernel: str
+
+
+class HostFacts:
+    """The broker's hello, asked for at most every ten seconds."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._kept = Host("", "")
+        self._until_s = 0.0
+
+    def get(self) -> Host:
+        """The host's names; the last known ones while the broker is away."""
+        now_s = time.monotonic()
+        if now_s >= self._until_s:
+            self._until_s = now_s + HELLO_KEPT_S
+            try:
+                hello = self._client.hello()
+            except (AppError, OSError):
+                return self._kept
+            self._kept = Host(hello.hostname, hello.kernel_release)
+        return self._kept
+
+
+def install(app: Flask, assets: Assets, client: Client) -> None:
+    """Filters and the frame's variables."""
+    app.jinja_env.undefined = StrictUndefined
+    app.jinja_env.trim_blocks = True
+    app.jinja_env.lstrip_blocks = True
+    app.jinja_env.filters.update(
+        visible=text.visible,
+        thousands=text.thousands,
+        bytes_text=text.bytes_text,
+        percent=text.percent,
+        plural=text.plural,
+        shorter=text.shorter,
+    )
+    facts = HostFacts(client)
+
+    @app.context_processor
+    def _frame() -> dict[str, Any]:
+        signed_in = g.get("session") is not None
+        chosen = request.cookies.get(THEME_COOKIE, "auto")
+        theme = chosen if chosen in THEMES else "auto"
+        return {
+            "asset": assets.url,
+            "signed_in": signed_in,
+            "host": facts.get() if signed_in else Host("", ""),
+            "theme": theme,
+            "next_theme": THEMES[(THEMES.index(theme) + 1) % len(THEMES)],
+            "here": gate.local_path(request.full_path.removesuffix("?")) if request.method == "GET" else "/",
+            "query": request.args.get("q", "")[:200],
+        }
+
+
+def page_or_fragment(page: str, fragment: str, **context: Any) -> Response:
+    """The whole page, or for HTMX its changing part; both say that the answer depends on who asks."""
+    response = make_response(render_template(fragment if gate.is_htmx(request) else page, **context))
+    response.headers["Vary"] = "HX-Request, Cookie"
+    return response
+
+
+def as_response(answer: AnyResponse) -> Response:
+    """Flask's own type for what `redirect` gives."""
+    return cast(Response, current_app.make_response(answer))

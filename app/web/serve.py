@@ -1,0 +1,93 @@
+"""The web process: gunicorn with threads, on a socket that the parent bound, without any privilege.
+
+`python -m app.web --listen-fd N --data DIR` is started by `bpf-atlas serve`. One worker, because the views that pages
+are cut from live in its memory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import logging
+import os
+import socket
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gunicorn.app.base import BaseApplication
+
+from app.settings import Settings, from_environment
+from app.web.private import Folder
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from flask import Flask
+
+GRACE_S = 10
+
+
+class Web(BaseApplication):
+    """gunicorn without a command line or configuration file of its own."""
+
+    def __init__(self, listen_fd: int, settings: Settings, folder: Folder) -> None:
+        self._listen_fd = listen_fd
+        self._folder = folder
+        self._settings = settings
+        super().__init__()
+
+    def load_config(self) -> None:
+        """Fixed settings: nothing is read from the environment, and no proxy header is believed."""
+        fixed: dict[str, Any] = {
+            "bind": [f"fd://{self._listen_fd}"],
+            "worker_class": "gthread",
+            "workers": 1,
+            "threads": self._settings.threads,
+            "worker_connections": 1000,
+            "timeout": 120,
+            "graceful_timeout": GRACE_S,
+            "keepalive": 15,
+            "forwarded_allow_ips": "",
+            "secure_scheme_headers": {},
+            "limit_request_line": 8190,
+            "limit_request_fields": 64,
+            "accesslog": None,
+            "errorlog": "-",
+            "loglevel": "warning",
+            "proc_name": "bpf-atlas web",
+            "worker_tmp_dir": "/dev/shm" if os.access("/dev/shm", os.W_OK) else None,  # noqa: S108
+        }
+        if "control_socket_disable" in self.cfg.settings:  # gunicorn 25.1
+            fixed["control_socket_disable"] = True
+        for name, value in fixed.items():
+            self.cfg.set(name, value)
+
+    def load(self) -> Flask:
+        """Called in the worker."""
+        from app.web.wsgi import make
+
+        return make(self._settings, self._folder)
+
+
+def address_of(listen_fd: int) -> str:
+    """HOST:PORT that a bound socket listens on."""
+    bound = socket.socket(fileno=os.dup(listen_fd))
+    try:
+        host, port = bound.getsockname()[:2]
+        return f"[{host}]:{port}" if bound.family == socket.AF_INET6 else f"{host}:{port}"
+    finally:
+        bound.close()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run until SIGTERM."""
+    parser = argparse.ArgumentParser(prog="python -m app.web", description="The web process of bpf-atlas.")
+    parser.add_argument("--listen-fd", type=int, required=True, help="a bound TCP socket, inherited")
+    parser.add_argument("--data", type=Path, required=True, help="the data directory")
+    given = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    settings = dataclasses.replace(from_environment(data=given.data), listen=address_of(given.listen_fd))
+    folder = Folder.prepare(settings)
+    Web(given.listen_fd, settings, folder).run()
+    return 0

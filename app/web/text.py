@@ -1,0 +1,60 @@
+"""Numbers and foreign text as people read them. What kernels and programs call things may hold any character."""
+
+from __future__ import annotations
+
+import unicodedata
+
+THIN_SPACE = "\u2009"
+UNSEEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+"""Unicode categories that show nothing, or turn the text around them: each is written as its escape."""
+
+
+def visible(text: str) -> str:
+    """Foreign text with every control, format and bidi character as an escape; the page still escapes HTML."""
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(char if unicodedata.category(char) not in UNSEEN else _escape(char) for char in text)
+
+
+def _escape(char: str) -> str:
+    code = ord(char)
+    if code <= 0xFF:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
+
+
+def thousands(number: int) -> str:
+    """``41 208``: groups of three by thin spaces."""
+    return f"{number:,}".replace(",", THIN_SPACE)
+
+
+def bytes_text(size_bytes: int) -> str:
+    """``7.1 MiB``."""
+    size = float(size_bytes)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if size < 1024 or unit == "GiB":
+            break
+        size /= 1024
+    return f"{int(size)} B" if unit == "B" else f"{size:.1f} {unit}"
+
+
+def percent(ratio: float) -> str:
+    """``62.9 %``; never rounded up to 100."""
+    shown = f"{ratio * 100:.1f}"
+    if ratio < 1 and shown == "100.0":
+        shown = "99.9"
+    return f"{shown} %"
+
+
+def plural(count: int, one: str, many: str = "") -> str:
+    """``1 map``, ``17 maps``."""
+    return f"{thousands(count)} {one if count == 1 else many or one + 's'}"
+
+
+def shorter(path: str, limit_chars: int = 34) -> str:
+    """A long path by its end: ``…/tc/globals/cilium_lb4``."""
+    if len(path) <= limit_chars:
+        return path
+    tail = path[-limit_chars:]
+    cut = tail.find("/")
+    return "…" + (tail[cut:] if 0 <= cut < limit_chars - 4 else tail)
