@@ -33,7 +33,9 @@ class BadString(BtfError):
     """A name's offset is outside the strings, or the strings are not NUL-terminated."""
 
     def __init__(self, offset_bytes: int, size_bytes: int) -> None:
-        super().__init__(f"BTF strings: a name at byte {offset_bytes} was asked for, the section has {size_bytes} bytes")
+        super().__init__(
+            f"BTF strings: a name at byte {offset_bytes} was asked for, the section has {size_bytes} bytes"
+        )
 
 
 class BadRecord(BtfError):

@@ -38,15 +38,19 @@ class Types(Protocol):
 
 
 class Speller:
-    """Spells types for one declaration; ``base_name`` and ``tag_text`` are what its users change."""
+    """Spells types for one declaration; its small methods are what a user changes."""
 
     def __init__(self, types: Types) -> None:
         """Start with a fresh budget of steps."""
         self._types = types
         self._steps_left = MAX_STEPS
 
-    def base_name(self, found: Type) -> str:
-        """Return the name at the centre: that of a type which is not a pointer, array, function or qualifier."""
+    def base_name(self, found: Type, depth: int) -> str:
+        """Return the name at the centre: that of a type which is not a pointer, array, function or qualifier.
+
+        depth    0 for the declared type itself, more within parameters
+        """
+        del depth
         match found:
             case Struct():
                 return f"struct {found.name or '{...}'}"
@@ -64,6 +68,10 @@ class Speller:
         del tag
         return ""
 
+    def array_text(self, count: int) -> str:
+        """Return the brackets of an array."""
+        return f"[{count or ''}]"
+
     def param_name(self, name: str) -> str:
         """Return a parameter's name as it is to be written; "" to leave names out."""
         del name
@@ -77,6 +85,7 @@ class Speller:
         if depth > MAX_NESTING:
             raise TooDeep(type_id, MAX_NESTING)
         qualifiers: list[str] = []
+        tags: list[str] = []
         current = type_id
         while True:
             self._steps_left -= 1
@@ -89,27 +98,27 @@ class Speller:
                     current = found.target
                 case TypeTag():
                     if text := self.tag_text(found):
-                        qualifiers.append(text)
+                        tags.append(text)
                     current = found.target
                 case Ptr():
                     # Qualifiers met so far belong to the pointer itself: they stand at its right.
-                    star = " ".join(["*", *reversed(qualifiers)]) if qualifiers else "*"
-                    inner = star + (" " if qualifiers and inner and inner[0] not in "[(" else "") + inner
-                    qualifiers = []
+                    star = " ".join(["*", *reversed(qualifiers), *reversed(tags)])
+                    inner = star + (" " if len(star) > 1 and inner and inner[0] not in "[(" else "") + inner
+                    qualifiers, tags = [], []
                     current = found.target
                 case Array():
                     if inner.startswith("*"):
                         inner = f"({inner})"
-                    inner = f"{inner}[{found.count or ''}]"
+                    inner = f"{inner}{self.array_text(found.count)}"
                     current = found.element
                 case FuncProto():
                     if inner.startswith("*"):
                         inner = f"({inner})"
                     inner = f"{inner}({self._params(found, depth)})"
-                    qualifiers = []
+                    qualifiers, tags = [], []
                     current = found.result
                 case _:
-                    text = " ".join([*reversed(qualifiers), self.base_name(found)])
+                    text = " ".join([*reversed(qualifiers), self.base_name(found, depth), *reversed(tags)])
                     if not inner:
                         return text
                     return text + ("" if inner[0] == "[" else " ") + inner
