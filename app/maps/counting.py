@@ -1,0 +1,81 @@
+"""Numbers of entries that the kernel does not count itself: by a walk with a budget, or not at all."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import time
+
+from app.maps.brokered import BrokeredReader
+from app.maps.catalog import Listing, MapRow
+from app.maps.kinds import Counter, Enumerate, Kind
+from app.maps.walk import Room, walk_keys
+from app.uapi.errors import KernelError
+from app.uapi.kernel import DescriptorReader, MapReader
+from app.uapi.syscall import BatchOutcome
+from app.wire.ask import Client
+
+LIMIT_STEPS = 4096
+"""Steps of one walk; a map that may hold more stays uncounted in a list."""
+BUDGET_S = 0.1
+"""For all walks of one list together."""
+
+
+def with_counts(client: Client, listed: Listing, *, budget_s: float = BUDGET_S) -> Listing:
+    """The list with entries counted by walking, small maps first, until the budget is used up."""
+    deadline = time.monotonic() + budget_s
+    counted: dict[int, int] = {}
+    for row in sorted((row for row in listed.rows if _is_countable(row)), key=lambda row: row.facts.max_entries):
+        if time.monotonic() > deadline:
+            break
+        number = _count(client, row)
+        if number is not None:
+            counted[row.facts.id] = number
+    rows = tuple(
+        dataclasses.replace(row, entries=counted[row.facts.id]) if row.facts.id in counted else row for row in listed.rows
+    )
+    return dataclasses.replace(listed, rows=rows)
+
+
+def _is_countable(row: MapRow) -> bool:
+    return (
+        row.entries is None
+        and row.kind.counter in {Counter.WALK, Counter.KERNEL}
+        and (row.facts.max_entries <= LIMIT_STEPS or row.kind.enumerate is Enumerate.BATCH)
+    )
+
+
+def _count(client: Client, row: MapRow) -> int | None:
+    try:
+        opened, fd = client.map_open(row.facts.id)
+    except KernelError:
+        return None
+    facts = opened.facts
+    try:
+        reader: MapReader = (
+            BrokeredReader(client, facts)
+            if fd is None
+            else DescriptorReader(fd, map_type=facts.type, key_size=facts.key_size, value_size=facts.value_size)
+        )
+        return count(reader, row.kind, facts.max_entries)
+    except KernelError:
+        return None
+    finally:
+        if fd is not None:
+            os.close(fd)
+
+
+def count(reader: MapReader, kind: Kind, max_entries: int) -> int | None:
+    """Entries of one map within LIMIT_STEPS steps; None when it holds more, or cannot tell."""
+    if kind.enumerate is Enumerate.SLOTS:
+        value = bytearray(reader.value_stride)
+        return sum(reader.lookup(index.to_bytes(4, "little"), value) for index in range(min(max_entries, LIMIT_STEPS)))
+    if kind.enumerate is Enumerate.BATCH:
+        room = Room(reader.key_size, reader.value_stride, LIMIT_STEPS)
+        token_out = bytearray(max(4, reader.key_size))
+        result = reader.lookup_batch(None, token_out, *room.windows(LIMIT_STEPS), LIMIT_STEPS)
+        return result.count if result.outcome is BatchOutcome.END else None
+    if kind.enumerate is Enumerate.WALK:
+        total = sum(1 for _key in walk_keys(reader, LIMIT_STEPS + 1))
+        return total if total <= LIMIT_STEPS else None
+    return None
