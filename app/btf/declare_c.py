@@ -191,13 +191,13 @@ class _Writer(Speller):
         if not layout.packed and layout.align_bytes > own:
             attributes.append(f"aligned({layout.align_bytes})")
             if slack:
-                self._note(indent + 1, f"{slack} bytes of padding")
+                self._note(indent + 1, f"padding, size {slack}")
         elif slack and (layout.packed or -(-end_bits // 8 // own) * own < found.size_bytes):
             size = found.size_bytes if isinstance(found, Union) else slack
             if layout.packed or slack >= own or not places:
                 self._write(indent + 1, f"unsigned char __pad{n_pads}[{size}];", f"padding, size {slack}")
             else:
-                self._note(indent + 1, f"{slack} bytes of padding")
+                self._note(indent + 1, f"padding, size {slack}")
         attribute = f" __attribute__(({', '.join(attributes)}))" if attributes else ""
         self._note(indent + 1, f"size {found.size_bytes}, alignment {layout.align_bytes}")
         self._write(indent, f"}}{attribute}{tail}")
@@ -217,7 +217,7 @@ class _Writer(Speller):
             natural = -(-end_bits // max(unit, 8)) * max(unit, 8)
         gap_bits = place.offset_bits - end_bits
         if gap_bits > 0:
-            self._note(indent, f"hole of {f'{gap_bits // 8} bytes' if gap_bits % 8 == 0 else f'{gap_bits} bits'}")
+            self._note(indent, f"hole, {gap_bits} bits" if gap_bits % 8 else f"hole, size {gap_bits // 8}")
         if place.offset_bits <= natural:
             return n_pads
         to_byte = min(-end_bits % 8, gap_bits)
