@@ -39,10 +39,10 @@ class Settings:
     """How long such a reading is kept after its last use."""
     max_read_entries: int = 4_000_000
     """A view of a larger map stops here and says so."""
-    web_user: str = "nobody"
-    """Account that the web process runs as, by name or number."""
-    recorder_user: str = "nobody"
-    """Account that the recorder process runs as, by name or number."""
+    web_user: str = "58470"
+    """Account that the web process runs as, by name or number; one that nothing else runs as."""
+    recorder_user: str = "58471"
+    """Account that the recorder process runs as, by name or number; one that nothing else runs as."""
     threads: int = 32
     """Threads of the web process."""
 

@@ -1,0 +1,158 @@
+"""`bpf-atlas dump`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import click
+
+from app.cli.progress import Progress
+from app.cli.service import connect, data_option
+from app.columns.table import Table
+from app.errors import UsageError
+from app.settings import Settings
+
+LIMIT_TEXT_ROWS = 1000
+"""Rows of the plain table unless --limit says otherwise."""
+
+
+@click.command("dump")
+@click.argument("reference", metavar="MAP")
+@click.option("--json", "form", flag_value="json", help="One JSON list, in the form that bpftool gives under `formatted`.")
+@click.option("--ndjson", "form", flag_value="ndjson", help="One JSON object a line.")
+@click.option("--csv", "form", flag_value="csv", help="Comma-separated, a column a field.")
+@click.option("--parquet", type=click.Path(path_type=Path, dir_okay=False), help="Write a Parquet file (needs pyarrow).")
+@click.option("--where", default="", metavar="EXPR", help="Only entries for which EXPR holds.")
+@click.option("--sort", default="", metavar="[-]PATH", help="By a field; - before it for the largest first.")
+@click.option("--limit", type=click.IntRange(min=0), metavar="N", help="At most N entries.")
+@click.option("--columns", default="", metavar="PATH,…", help="For --csv, --parquet and the plain table: these fields.")
+@click.option("--lens", is_flag=True, help="With --json or --ndjson: human readings beside the values.")
+@data_option
+def command(  # noqa: PLR0913  (one parameter an option)
+    settings: Settings,
+    *,
+    reference: str,
+    form: str | None,
+    parquet: Path | None,
+    where: str,
+    sort: str,
+    limit: int | None,
+    columns: str,
+    lens: bool,
+) -> None:
+    """Print the entries of a map.
+
+    Without a format: a table for people, of the first 1,000 entries unless --limit says otherwise.
+
+    \b
+    Examples:
+      bpf-atlas dump 42 --json
+      bpf-atlas dump name:flows --where 'value.packets > 1000 and key.saddr in 10.0.0.0/8' --sort -value.packets
+      bpf-atlas dump /sys/fs/bpf/blocklist --csv --columns key.prefixlen,key.addr > blocklist.csv
+    """
+    from app.columns import where as filtering
+
+    if where:
+        filtering.parse(where)  # a typing error is found before a large map is read
+    if (form or "table") != "table" and parquet is not None:
+        raise UsageError("--parquet writes a file of its own: leave out --json, --ndjson and --csv")
+    paths = [path.strip() for path in columns.split(",") if path.strip()]
+    if paths and form in {"json", "ndjson"}:
+        raise UsageError("--columns goes with --csv, --parquet and the plain table; JSON prints whole entries")
+    human = form is None and parquet is None
+    shown = LIMIT_TEXT_ROWS if limit is None and human else limit
+    table, left_out = _read(settings, reference, where=where, sort=sort, limit=shown, human=human)
+    if parquet is not None:
+        _write_parquet(table, parquet, paths)
+    elif form is None:
+        _print_text(table, paths)
+        if left_out:
+            click.echo(f"… {left_out:,} more entries; --limit N shows more, --json all", err=True)
+    else:
+        _stream(_chunks(table, form, paths, lens=lens))
+
+
+def _read(
+    settings: Settings, reference: str, *, where: str, sort: str, limit: int | None, human: bool
+) -> tuple[Table, int]:
+    """The entries to print, and how many are left out by the limit."""
+    from app.maps.catalog import open_map, resolve
+    from app.maps.layouts import Btfs
+    from app.maps.page import selection
+    from app.maps.tabulate import read_sheet
+    from app.maps.walk import Completeness
+
+    with connect(settings) as client:
+        map_id = resolve(client, reference)
+        with open_map(client, Btfs(client), map_id) as opened:
+            progress = Progress(f"reading map {map_id}", opened.entries)
+            wanted = limit if limit is not None and not where and not sort else None
+            everything = 1 << 40
+            sheet = read_sheet(opened, limit=everything if wanted is None else max(wanted, 1), progress=progress)
+            progress.done()
+    if wanted is None and sheet.reading.completeness is Completeness.CAPPED:
+        click.echo("bpf-atlas: the map grew while it was read; what is printed is cut off", err=True)
+    for note in sheet.notes:
+        click.echo(f"bpf-atlas: {note}", err=True)
+    table = sheet.table if human else sheet.json_table
+    left_out = 0
+    if where or sort:
+        chosen = selection(sheet.table, where=where, sort=sort)
+        left_out = max(len(chosen) - limit, 0) if limit is not None else 0
+        return table.take(chosen[:limit]), left_out
+    if limit is not None and (limit < len(table) or sheet.reading.completeness is Completeness.CAPPED):
+        left_out = max((opened.entries or len(table)) - limit, 0)
+        table = table.take(slice(0, limit))
+    return table, left_out
+
+
+def _chunks(table: Table, form: str, paths: list[str], *, lens: bool) -> Iterator[bytes]:
+    from app.columns import rows
+
+    if form == "csv":
+        from app.columns import csv_text
+
+        return csv_text.csv_chunks(table, columns=paths or None)
+    make: Callable[..., Iterator[bytes]] = rows.json_chunks if form == "json" else rows.ndjson_chunks
+    return make(table, lens=lens)
+
+
+def _stream(chunks: Iterator[bytes]) -> None:
+    out = sys.stdout.buffer
+    for chunk in chunks:
+        out.write(chunk)
+    out.flush()
+
+
+def _print_text(table: Table, paths: list[str]) -> None:
+    from app.cli.layout import columns
+    from app.columns.cell import cells, heads
+
+    every = heads(table.layout)
+    chosen = [head for head in every if not paths or head.path in paths]
+    if paths and len(chosen) != len(set(paths)):
+        known = ", ".join(head.path for head in every)
+        raise UsageError(f"--columns names a field that there is not; there are {known}")
+    if not len(table):
+        click.echo("0 entries", err=True)
+        return
+    body = [[cell.text for cell in row] for row in cells(table, chosen, None)]
+    right = frozenset(head.path for head in chosen if head.numeric)
+    click.echo(columns([head.path for head in chosen], body, right=right))
+
+
+def _write_parquet(table: Table, target: Path, paths: list[str]) -> None:
+    try:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+    except ImportError as missing:
+        raise UsageError("--parquet needs pyarrow: pip install 'bpf-atlas[parquet]', or use --csv") from missing
+    from app.columns.decode import column
+    from app.columns.rows import column_paths
+
+    names = paths or column_paths(table.layout)
+    arrays = {name: pa.array(column(table, name).tolist()) for name in names}
+    pq.write_table(pa.table(arrays), target)
+    click.echo(f"{len(table):,} entries written to {target}", err=True)

@@ -1,0 +1,35 @@
+"""Error class → exit status, as INTERFACE promises: 1 not so, 2 usage, 3 the kernel or a privilege refused."""
+
+from __future__ import annotations
+
+from app.errors import AppError, UsageError
+from app.maps.errors import CannotList, CannotLookUp, MapsError
+from app.uapi.errors import AlreadyThere, KernelError, NoSuchKey, ObjectGone
+from app.wire.errors import PinOutside, WireError
+
+NOT_SO, USAGE, REFUSED = 1, 2, 3
+
+STATUS: dict[type[AppError], int] = {
+    UsageError: USAGE,
+    CannotList: REFUSED,
+    CannotLookUp: REFUSED,
+    MapsError: NOT_SO,
+    ObjectGone: NOT_SO,
+    NoSuchKey: NOT_SO,
+    AlreadyThere: NOT_SO,
+    KernelError: REFUSED,
+    PinOutside: NOT_SO,
+    WireError: REFUSED,
+}
+
+
+def status_of(error: AppError) -> int:
+    """The status of the nearest class in the table; UsageError counts wherever it stands among the bases."""
+    if isinstance(error, UsageError):
+        return USAGE
+    for kind in type(error).__mro__:
+        if kind in STATUS:
+            return STATUS[kind]
+    from app.columns.errors import ColumnsError
+
+    return USAGE if isinstance(error, ColumnsError) else NOT_SO

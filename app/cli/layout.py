@@ -1,0 +1,46 @@
+"""Plain text for a terminal: aligned tables, sizes, and text of strangers made harmless."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+
+UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
+STEP = 1024
+
+
+def harmless(text: str) -> str:
+    """`text` with everything that could steer a terminal or turn the writing direction as an escape."""
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(
+        char if char.isprintable() and unicodedata.bidirectional(char) not in _TURNS else char.encode("unicode_escape").decode()
+        for char in text
+    )
+
+
+_TURNS = frozenset({"RLE", "LRE", "RLO", "LRO", "PDF", "RLI", "LRI", "FSI", "PDI"})
+
+
+def size(number_bytes: int) -> str:
+    """`4.0 KiB`."""
+    value = float(number_bytes)
+    for unit in UNITS:
+        if value < STEP or unit == UNITS[-1]:
+            return f"{number_bytes} B" if unit == "B" else f"{value:.1f} {unit}"
+        value /= STEP
+    return str(number_bytes)
+
+
+def columns(heads: Sequence[str], rows: Sequence[Sequence[str]], *, right: frozenset[str] = frozenset()) -> str:
+    """Rows under their heads, the columns in `right` aligned to the right; the last column is not padded."""
+    cells = [[harmless(cell) for cell in row] for row in rows]
+    widths = [max([len(head), *(len(row[index]) for row in cells)]) for index, head in enumerate(heads)]
+    lines = []
+    for row in [list(heads), *cells]:
+        parts = [
+            cell.rjust(width) if head in right else cell.ljust(width)
+            for head, cell, width in zip(heads, row, widths, strict=True)
+        ]
+        lines.append("  ".join(parts).rstrip())
+    return "\n".join(lines)
