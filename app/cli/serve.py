@@ -1,0 +1,148 @@
+"""`bpf-atlas serve`."""
+
+from __future__ import annotations
+
+import dataclasses
+import ipaddress
+import os
+import socket
+import sys
+from pathlib import Path
+
+import click
+
+from app.cli.supervise import Part, Supervisor
+from app.errors import AppError, BadSetting
+from app.settings import Settings, from_environment
+
+
+class AlreadyServed(AppError):
+    """The address is taken."""
+
+    def __init__(self, listen: str, reason: str) -> None:
+        super().__init__(f"cannot listen on {listen}: {reason}; stop what does, or choose another with --listen HOST:PORT")
+
+
+class NeedsRoot(AppError):
+    """The broker cannot get its capabilities."""
+
+    def __init__(self) -> None:
+        super().__init__("serve starts a broker that needs CAP_SYS_ADMIN: run it as root; the web drops every right by itself")
+
+
+class Exposed(AppError):
+    """Listening beyond loopback in plain HTTP was not asked for on purpose."""
+
+    def __init__(self, host: str) -> None:
+        super().__init__(
+            f"{host} is not loopback, and plain HTTP would show every map value on the way: put TLS before it and set"
+            " BPF_ATLAS_BEHIND_TLS=1, or insist with BPF_ATLAS_INSECURE_HTTP=1"
+        )
+
+
+@click.command("serve")
+@click.option("--listen", metavar="HOST:PORT", help="Where the web listens.  [default: 127.0.0.1:8470; env: BPF_ATLAS_LISTEN]")
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Directory of socket and secrets.  [default: /var/lib/bpf-atlas; env: BPF_ATLAS_DATA]",
+)
+@click.option("--demo", is_flag=True, help="Load the demo's programs and maps as well.")
+@click.option("--allow-edits", is_flag=True, help="Reserved: this release only reads.")
+def command(*, listen: str | None, data: Path | None, demo: bool, allow_edits: bool) -> None:
+    """Start the dashboard: broker, recorder and web. Prints a one-time login link.
+
+    \b
+    Examples:
+      bpf-atlas serve
+      bpf-atlas serve --demo --listen 127.0.0.1:9000 --data /tmp/atlas
+    """
+    settings = from_environment(listen=listen, data=data.absolute() if data else None)
+    if allow_edits:
+        raise BadSetting("--allow-edits", "1", "possible in this release, which only reads maps")
+    if os.geteuid() != 0:
+        raise NeedsRoot
+    serve(settings, demo=demo)
+
+
+def serve(settings: Settings, *, demo: bool) -> None:
+    """Run the service until SIGTERM or SIGINT."""
+    with _bound(settings) as listener:
+        host, port = listener.getsockname()[:2]
+        shown = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        settings = dataclasses.replace(settings, listen=shown)
+        settings.data.mkdir(mode=0o755, parents=True, exist_ok=True)
+        data = ["--data", str(settings.data)]
+        supervisor = Supervisor(say=lambda text: print(f"bpf-atlas: {text}", file=sys.stderr, flush=True))
+        try:
+            supervisor.start(Part("broker", ["-m", "app.broker", *data]), is_ready=lambda: _answers(settings))
+            supervisor.start(Part("recorder", ["-m", "app.recorder", *data]), is_ready=lambda: True)
+            web = ["-m", "app.web", "--listen-fd", str(listener.fileno()), *data]
+            supervisor.start(Part("web", web, pass_fds=(listener.fileno(),)), is_ready=lambda: _healthy(shown))
+            if demo:
+                supervisor.start(Part("demo", ["-m", "demo"]), is_ready=lambda: True)
+            _greet(settings)
+            supervisor.run()
+        finally:
+            supervisor.stop()
+
+
+def _bound(settings: Settings) -> socket.socket:
+    host, colon, port = settings.listen.rpartition(":")
+    host = host.strip("[]")
+    if not colon or not port.isdecimal() or int(port) > 65535:  # noqa: PLR2004  (u16)
+        raise BadSetting("listen", settings.listen, "HOST:PORT")
+    if not settings.insecure_http and not settings.behind_tls and not _is_loopback(host):
+        raise Exposed(host or "every address")
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, int(port)))
+        listener.listen(256)
+    except OSError as problem:
+        listener.close()
+        raise AlreadyServed(settings.listen, problem.strerror or str(problem)) from problem
+    return listener
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _answers(settings: Settings) -> bool:
+    from app.wire.connection import connect
+    from app.wire.errors import WireError
+
+    try:
+        with connect(settings.socket) as client:
+            client.hello()
+    except WireError:
+        return False
+    return True
+
+
+def _healthy(listen: str) -> bool:
+    from http.client import HTTPConnection
+
+    host, _, port = listen.rpartition(":")
+    connection = HTTPConnection(host.strip("[]"), int(port), timeout=5)
+    try:
+        connection.request("GET", "/healthz", headers={"Host": listen})
+        return connection.getresponse().status == 200  # noqa: PLR2004
+    except OSError:
+        return False
+    finally:
+        connection.close()
+
+
+def _greet(settings: Settings) -> None:
+    from app.web.login_link import new_login_link
+
+    print(f"bpf-atlas listens on http://{settings.listen}, reading only. Open this link, it works once:", flush=True)
+    print(f"\n    {new_login_link(settings)}\n", flush=True)
+    print("`bpf-atlas login` makes a new one; Ctrl-C stops the service.", flush=True)
