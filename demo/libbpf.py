@@ -167,14 +167,21 @@ class Object:
             lib.bpf_object__close(self._pointer)
             self._pointer = None
 
+    def skip(self, program: str) -> None:
+        """Before `load`: leave `program` out."""
+        found = lib.bpf_object__find_program_by_name(self._pointer, program.encode())
+        _checked(lib.bpf_program__set_autoload(_pointer(found, f"find program {program}"), False), f"skip {program}")
+
     def program(self, name: str) -> Program:
         found = lib.bpf_object__find_program_by_name(self._pointer, name.encode())
         return Program(_pointer(found, f"find program {name}"))
 
     def programs(self) -> Iterator[Program]:
+        """Those that are loaded."""
         pointer = lib.bpf_object__next_program(self._pointer, ffi.NULL)
         while pointer != ffi.NULL:
-            yield Program(pointer)
+            if lib.bpf_program__fd(pointer) >= 0:
+                yield Program(pointer)
             pointer = lib.bpf_object__next_program(self._pointer, pointer)
 
     def map(self, name: str) -> Map:
@@ -288,6 +295,39 @@ class PerfEvents:
 
     def close(self) -> None:
         lib.perf_buffer__free(self._pointer)
+
+
+class TypeWriter:
+    """BTF made by hand, for what clang of Debian 12 cannot emit."""
+
+    def __init__(self) -> None:
+        self._pointer = _pointer(lib.btf__new_empty(), "make BTF")
+
+    def integer(self, name: str, size_bytes: int) -> int:
+        return _checked(lib.btf__add_int(self._pointer, name.encode(), size_bytes, 0), f"add {name}")
+
+    def enum64(self, name: str, values: dict[str, int], *, signed: bool) -> int:
+        made = _checked(lib.btf__add_enum64(self._pointer, name.encode(), 8, signed), f"add {name}")
+        for label, value in values.items():
+            bits = value & 0xFFFFFFFFFFFFFFFF
+            _checked(lib.btf__add_enum64_value(self._pointer, label.encode(), bits), f"add {label}")
+        return made
+
+    def struct(self, name: str, size_bytes: int, members: list[tuple[str, int, int]]) -> int:
+        """`members`: name, type id, offset in bytes."""
+        made = _checked(lib.btf__add_struct(self._pointer, name.encode(), size_bytes), f"add {name}")
+        for member, type_id, offset_bytes in members:
+            added = lib.btf__add_field(self._pointer, member.encode(), type_id, offset_bytes * 8, 0)
+            _checked(added, f"add {member}")
+        return made
+
+    def load(self) -> int:
+        """Into the kernel; returns the descriptor, which `close` closes."""
+        _checked(lib.btf__load_into_kernel(self._pointer), "load BTF")
+        return int(lib.btf__fd(self._pointer))
+
+    def close(self) -> None:
+        lib.btf__free(self._pointer)
 
 
 def map_type_name(kind: int) -> str:

@@ -12,6 +12,7 @@ SERVER_DEVICE = "atlas-server"
 NETNS_FOLDER = Path("/run/netns")
 BPFFS = Path("/sys/fs/bpf")
 PINS = BPFFS / NAME
+STRUCT_OPS_PIN = PINS / "atlas_reno"
 STATE = Path("/run") / f"{NAME}.json"
 """Pid of the running demo and the process's start time, to tell it from a later process with that pid."""
 CGROUP = NAME
@@ -26,7 +27,9 @@ SERVER_ADDRESS = "10.77.0.2"
 CLIENT_ALIASES = tuple(f"10.77.{net}.{host}" for net in (1, 2, 66) for host in range(1, 7))
 """Further addresses to send from; 10.77.66.0/24 is on the blocklist."""
 BACKEND_ADDRESSES = tuple(f"10.77.8.{host}" for host in range(1, 6))
+BACKEND_PORT = 8000
 SERVICE_ADDRESSES = ("10.96.0.10", "10.96.0.80", "10.96.1.1")
+SERVICE_PORTS = (53, 80, 443)
 
 OBJECTS = (Path(__file__).resolve().parent.parent / "build" / "demo", Path(__file__).resolve().parent / "objects")
 """Where compiled programs are looked for: a checkout's build folder, an installed package's own."""

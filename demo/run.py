@@ -14,10 +14,25 @@ from demo import network, sweep, traffic
 from demo.errors import NotRoot, Refused
 from demo.libbpf import map_type_name
 from demo.names import BPFFS, CLIENT_DEVICE, CLIENT_NETNS, PINS, SERVER_DEVICE, SERVER_NETNS
-from demo.parts import flows
+from demo.parts import balancer, cgroups, congestion, flows, sockets, tracing, values
 from demo.scene import Scene
 
-PARTS: tuple[tuple[str, Callable[[Scene], None]], ...] = (("flow table", flows.start),)
+PARTS: tuple[tuple[str, Callable[[Scene], None]], ...] = (
+    ("flow table", flows.start),
+    ("load balancer", balancer.start),
+    ("latency", tracing.start),
+    ("cgroup storage", tracing.start_cgroup_storage),
+    ("inode storage", tracing.start_inode_storage),
+    ("cgroup programs", cgroups.start),
+    ("sockets", sockets.start),
+    ("locks and timers", values.start_locks_and_timers),
+    ("owned objects", values.start_owned_objects),
+    ("type zoo", values.start_zoo),
+    ("user ring buffer", values.start_commands),
+    ("enum64", values.start_enum64),
+    ("arena", values.start_arena),
+    ("congestion control", congestion.start),
+)
 TICK_S = 0.025
 
 

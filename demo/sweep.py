@@ -13,9 +13,7 @@ from pathlib import Path
 from demo import network
 from demo.errors import AlreadyRunning, Refused
 from demo.libbpf import open_pin
-from demo.names import CGROUP, CGROUP_MOUNT, PINS, STATE
-
-STRUCT_OPS_PIN = PINS / "congestion"
+from demo.names import CGROUP, CGROUP_MOUNT, PINS, STATE, STRUCT_OPS_PIN
 
 
 def claim() -> None:

@@ -11,6 +11,7 @@ from contextlib import suppress
 
 from demo.names import (
     BACKEND_ADDRESSES,
+    BACKEND_PORT,
     CLIENT_ADDRESS,
     CLIENT_ALIASES,
     CLIENT_NETNS,
@@ -18,14 +19,13 @@ from demo.names import (
     SERVER_ADDRESS,
     SERVER_NETNS,
     SERVICE_ADDRESSES,
+    SERVICE_PORTS,
 )
 from demo.network import inside
 from demo.scene import Scene
 
 UDP_PORTS = (53, 123, 443, 514, 1812, 4789, 5001, 5002, 5003, 5004, 5005, 6081, 7001, 7002, 7003, 8472)
 TCP_PORTS = (80, 443, 5432, 6379, 8080)
-BACKEND_PORT = 8000
-SERVICE_PORTS = (53, 80, 443)
 UDP_SOCKETS = 40
 TCP_LASTING = 4
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import socket
 import struct
 
@@ -76,9 +75,8 @@ class _Windows:
 
 def _read_rings(scene: Scene, ring: Map, events: Map) -> None:
     """The ring is read every five seconds only, so that between two readings it holds a backlog."""
-    seen = random.Random()  # noqa: S311 (chance, not a secret)
     reader = scene.keep(Ring(ring, lambda _record: None))
-    scene.every(5 + seen.random(), lambda: _consume(reader))
+    scene.every(5, lambda: _consume(reader))
     perf = scene.keep(PerfEvents(events, lambda _record: None))
     scene.every(1, lambda: _consume(perf))
 
