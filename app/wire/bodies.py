@@ -16,46 +16,46 @@ class Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=T
 # ---- questions -------------------------------------------------------------------------------------------------------
 
 
-class AskNothing(Body):
+class AskNothing(Body, frozen=True):
     """A question without arguments."""
 
 
-class AskId(Body):
+class AskId(Body, frozen=True):
     """A question about one kernel object."""
 
     id: int
 
 
-class AskPin(Body):
+class AskPin(Body, frozen=True):
     """A question about one pinned object; the path must lie in bpffs."""
 
     path: str
 
 
-class AskRing(Body):
+class AskRing(Body, frozen=True):
     """A look at what a ring buffer holds; at most `limit_bytes` of its newest data come back."""
 
     map_id: int
     limit_bytes: int
 
 
-class AskLookup(Body):
+class AskLookup(Body, frozen=True):
     """A proxied BPF_MAP_LOOKUP_ELEM; `key` is empty for maps without keys."""
 
     map_id: int
     key: bytes
-    value: bytes
-    """Input too for a bloom filter; otherwise as many zeros as the answer takes."""
+    value: bytes = b""
+    """Input for a bloom filter; the broker knows itself how many bytes an answer takes."""
 
 
-class AskNextKey(Body):
+class AskNextKey(Body, frozen=True):
     """A proxied BPF_MAP_GET_NEXT_KEY; `key` None asks for the first."""
 
     map_id: int
     key: bytes | None
 
 
-class AskBatch(Body):
+class AskBatch(Body, frozen=True):
     """A proxied BPF_MAP_LOOKUP_BATCH of at most `count` entries; `token` None starts."""
 
     map_id: int
@@ -63,7 +63,7 @@ class AskBatch(Body):
     count: int
 
 
-class AskStorage(Body):
+class AskStorage(Body, frozen=True):
     """Owners and values of a local storage map that only a privileged process can enumerate (sk, inode)."""
 
     map_id: int
@@ -74,7 +74,7 @@ class AskStorage(Body):
 # ---- answers ---------------------------------------------------------------------------------------------------------
 
 
-class MapFacts(Body):
+class MapFacts(Body, frozen=True):
     """``struct bpf_map_info`` and what fdinfo adds to it."""
 
     id: int
@@ -101,7 +101,7 @@ class MapFacts(Body):
     """By bpf_map_sum_elem_count, where the map's type keeps that counter and the kernel has the kfunc."""
 
 
-class ProgFacts(Body):
+class ProgFacts(Body, frozen=True):
     """``struct bpf_prog_info``, the part that relations need."""
 
     id: int
@@ -118,7 +118,7 @@ class ProgFacts(Body):
     memlock_bytes: int
 
 
-class LinkFacts(Body):
+class LinkFacts(Body, frozen=True):
     """``struct bpf_link_info``: what a program is attached to."""
 
     id: int
@@ -131,7 +131,7 @@ class LinkFacts(Body):
     """STRUCT_OPS and map iterators: the map that the link is about."""
 
 
-class PinFacts(Body):
+class PinFacts(Body, frozen=True):
     """One file in bpffs."""
 
     path: str
@@ -140,7 +140,7 @@ class PinFacts(Body):
     id: int
 
 
-class HolderFacts(Body):
+class HolderFacts(Body, frozen=True):
     """One descriptor of one process that refers to a bpf object."""
 
     pid: int
@@ -151,7 +151,7 @@ class HolderFacts(Body):
     id: int
 
 
-class Capability(Body):
+class Capability(Body, frozen=True):
     """One thing that was tried on this host, and how it went: what `doctor` prints."""
 
     name: str
@@ -162,7 +162,7 @@ class Capability(Body):
     """What to do about it, empty when it works."""
 
 
-class Hello(Body):
+class Hello(Body, frozen=True):
     """Facts about the broker and its host."""
 
     version: str
@@ -178,7 +178,7 @@ class Hello(Body):
     capabilities: tuple[Capability, ...]
 
 
-class MapList(Body):
+class MapList(Body, frozen=True):
     """All maps, ascending by id."""
 
     maps: tuple[MapFacts, ...]
@@ -188,50 +188,50 @@ class MapList(Body):
     """Ids that were listed and could not be opened (gone in between, or refused)."""
 
 
-class ProgList(Body):
+class ProgList(Body, frozen=True):
     progs: tuple[ProgFacts, ...]
 
 
-class LinkList(Body):
+class LinkList(Body, frozen=True):
     links: tuple[LinkFacts, ...]
 
 
-class PinList(Body):
+class PinList(Body, frozen=True):
     pins: tuple[PinFacts, ...]
     problem: str
     """Why the list may be short (bpffs is not mounted, a directory is closed), empty when it is whole."""
 
 
-class HolderList(Body):
+class HolderList(Body, frozen=True):
     holders: tuple[HolderFacts, ...]
     problem: str
 
 
-class Opened(Body):
+class Opened(Body, frozen=True):
     """Goes with one descriptor: read-only, or none where `Hello.passes_descriptors` is false."""
 
     facts: MapFacts
 
 
-class Bytes(Body):
+class Bytes(Body, frozen=True):
     """Plain bytes: a BTF blob, a value."""
 
     data: bytes
 
 
-class Found(Body):
+class Found(Body, frozen=True):
     """A proxied look-up: `value` None means that there is no such key."""
 
     value: bytes | None
 
 
-class NextKey(Body):
+class NextKey(Body, frozen=True):
     """A proxied next key: None after the last."""
 
     key: bytes | None
 
 
-class Batch(Body):
+class Batch(Body, frozen=True):
     """A proxied batch: `count` keys and values, and where to go on (None at the end)."""
 
     count: int
@@ -242,7 +242,7 @@ class Batch(Body):
     """True when nothing was read because one bucket holds more than was asked for."""
 
 
-class Ring(Body):
+class Ring(Body, frozen=True):
     """A look at a ring buffer, taken through a read-only mapping."""
 
     consumer_bytes: int
@@ -252,7 +252,7 @@ class Ring(Body):
     data: bytes
 
 
-class StorageEntry(Body):
+class StorageEntry(Body, frozen=True):
     """One owner of a local storage element."""
 
     owner_id: int
@@ -262,15 +262,18 @@ class StorageEntry(Body):
     value: bytes
 
 
-class Storage(Body):
+class Storage(Body, frozen=True):
     entries: tuple[StorageEntry, ...]
     problem: str
     """What this list can miss, in one sentence; empty when it is whole."""
 
 
-class Refused(Body):
+class Refused(Body, frozen=True):
     """The answer when there is none: which error class of the asking side, and its sentence."""
 
     error: str
     """Name of a class in wire/refusals.py."""
     message: str
+    cmd: int = -1
+    """The bpf(2) command that the kernel refused, where it was the kernel."""
+    errno: int = 0

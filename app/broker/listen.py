@@ -1,0 +1,165 @@
+"""The broker's socket: who is let in, and one thread a connection that answers one question after another."""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+import traceback
+from collections.abc import Mapping
+from errno import EAGAIN, EWOULDBLOCK
+from pathlib import Path
+from threading import BoundedSemaphore, Thread
+
+import msgspec
+
+from app.broker import log
+from app.broker.errors import CannotListen
+from app.broker.host import Host, Reply
+from app.broker.requests import BY_VERB, Peer, Request
+from app.errors import AppError
+from app.wire import bodies, fdpass, frame, refusals, sealed
+from app.wire.errors import BadFrame, BrokerFailed, LimitExceeded
+
+CONNECTIONS = 128
+"""More are turned away: each has a thread."""
+SEND_TIMEOUT_S = 30.0
+"""A peer that does not take its answer within this loses the connection."""
+
+_CREDENTIALS = struct.Struct("iII")  # struct ucred: pid, uid, gid
+_encoder = msgspec.msgpack.Encoder()
+
+
+def bind(path: Path, mode: int = 0o600, gid: int = -1) -> socket.socket:
+    """Make a listening socket at `path`, in place of one that a dead broker left behind.
+
+    raises  CannotListen; also when a live one listens there
+    """
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    try:
+        if path.is_socket():
+            with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as other:
+                if other.connect_ex(str(path)) == 0:
+                    raise CannotListen(str(path), "a broker answers there")
+            path.unlink()
+        # Made closed to all, then opened as far as asked for: connecting needs write permission.
+        mask = os.umask(0o177)
+        try:
+            sock.bind(str(path))
+        finally:
+            os.umask(mask)
+        os.chown(path, -1, gid)
+        path.chmod(mode)
+        sock.listen(CONNECTIONS)
+    except OSError as error:
+        sock.close()
+        raise CannotListen(str(path), error.strerror or str(error)) from None
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+class Listener:
+    """Accepts until `stop`."""
+
+    def __init__(self, sock: socket.socket, host: Host, peers: Mapping[int, Peer]) -> None:
+        """`peers`: what each uid may be; any other uid is turned away."""
+        self._sock = sock
+        self._host = host
+        self._peers = peers
+        self._limited = log.Limited()
+        self._room = BoundedSemaphore(CONNECTIONS)
+
+    def run(self) -> None:
+        """Accept connections; returns when the socket was shut down by `stop`."""
+        while True:
+            try:
+                connection, _ = self._sock.accept()
+            except OSError as error:
+                if error.errno in (EAGAIN, EWOULDBLOCK):
+                    continue
+                return
+            pid, uid, _ = _CREDENTIALS.unpack(
+                connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+            )
+            peer = self._peers.get(uid)
+            if peer is None:
+                self._limited.write("stranger", uid=uid, pid=pid)
+                connection.close()
+            elif not self._room.acquire(blocking=False):
+                self._limited.write("too_many_connections", uid=uid, pid=pid)
+                connection.close()
+            else:
+                Thread(target=self._converse, args=(connection, peer, uid, pid), daemon=True).start()
+
+    def stop(self) -> None:
+        """Make `run` return; safe in a signal handler."""
+        self._sock.shutdown(socket.SHUT_RDWR)
+
+    def _converse(self, connection: socket.socket, peer: Peer, uid: int, pid: int) -> None:
+        try:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("@ll", int(SEND_TIMEOUT_S), 0))
+            while (datagram := fdpass.receive(connection, frame.DATAGRAM_BYTES)) and self._answer(
+                connection, peer, datagram
+            ):
+                pass
+        except BadFrame as error:
+            self._limited.write("bad_frame", uid=uid, pid=pid, reason=str(error))
+        except msgspec.MsgspecError as error:
+            self._limited.write("bad_body", uid=uid, pid=pid, reason=str(error))
+        except OSError as error:
+            self._limited.write("connection_lost", uid=uid, pid=pid, reason=str(error))
+        finally:
+            connection.close()
+            self._room.release()
+
+    def _answer(self, connection: socket.socket, peer: Peer, datagram: bytes) -> bool:
+        """One question; False, after a line in the log, when the connection is to be closed instead of answered."""
+        question = frame.read_question(datagram)
+        request = BY_VERB.get(question.verb)
+        if request is None:
+            raise BadFrame("a known verb", str(question.verb))
+        if len(question.body) > request.body_limit_bytes:
+            raise BadFrame(f"at most {request.body_limit_bytes} bytes for {request.verb.name}", f"{len(question.body)}")
+        if not peer & request.needs:
+            self._limited.write("not_allowed", verb=request.verb.name, peer=str(peer))
+            return False
+        reply = self._reply(request, request.decoder.decode(question.body))
+        descriptors = [] if reply.descriptor is None else [reply.descriptor]
+        try:
+            _send(connection, question.request_id, reply.body, descriptors)
+        finally:
+            fdpass.close_all(descriptors)
+        return True
+
+    def _reply(self, request: Request, body: bodies.Body) -> Reply:
+        try:
+            return request.answer(self._host, body)
+        except AppError as error:
+            return Reply(refusals.refused(error))
+        except Exception as error:  # noqa: BLE001  (a bug in one answer must not end the others; it is logged whole)
+            log.write("failed", verb=request.verb.name, error=repr(error), traceback=traceback.format_exc())
+            return Reply(refusals.refused(BrokerFailed(f"the broker failed at {request.verb.name}; its log says how")))
+
+
+def _send(connection: socket.socket, request_id: int, body: bodies.Body, descriptors: list[int]) -> None:
+    """Encode and send, in the datagram or in a memory file."""
+    encoded = _encoder.encode(body)
+    if len(encoded) > frame.ANSWER_BYTES:
+        body = refusals.refused(
+            LimitExceeded(f"the answer has {len(encoded)} bytes, {frame.ANSWER_BYTES} are the limit")
+        )
+        encoded, descriptors = _encoder.encode(body), []
+    outcome = frame.Outcome.REFUSED if isinstance(body, bodies.Refused) else frame.Outcome.ANSWERED
+    passed, size_bytes = len(descriptors), len(encoded)
+    if size_bytes <= frame.INLINE_BYTES:
+        datagram = frame.answer(outcome, frame.Place.INLINE, passed, request_id, size_bytes, encoded)
+        fdpass.send(connection, datagram, descriptors)
+        return
+    file = sealed.hold(encoded)
+    try:
+        datagram = frame.answer(outcome, frame.Place.MEMORY_FILE, passed, request_id, size_bytes)
+        fdpass.send(connection, datagram, [file, *descriptors])
+    finally:
+        os.close(file)

@@ -1,0 +1,51 @@
+"""The broker's log: one JSON line an event on standard error; what strangers can cause is written at a limited rate."""
+
+from __future__ import annotations
+
+import os
+import time
+from datetime import UTC, datetime
+from threading import Lock
+
+import msgspec
+
+STDERR = 2
+LINES = 20
+"""So many limited lines are written in each period; what was left out is counted in the next line."""
+PERIOD_S = 10.0
+
+_encoder = msgspec.json.Encoder()
+
+
+def write(event: str, **facts: object) -> None:
+    """One line. Facts that came from others are data to the JSON encoder: no line break of theirs becomes one here."""
+    line = {"ts": datetime.now(UTC).isoformat(timespec="milliseconds"), "service": "broker", "event": event, **facts}
+    try:
+        os.write(STDERR, _encoder.encode(line) + b"\n")
+    except OSError:  # Nobody reads the log any more: not a reason to stop answering.
+        return
+
+
+class Limited:
+    """Writes at most LINES in PERIOD_S."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._since_s = 0.0
+        self._written = 0
+        self._left_out = 0
+
+    def write(self, event: str, **facts: object) -> None:
+        """One line, or none."""
+        with self._lock:
+            now_s = time.monotonic()
+            if now_s - self._since_s > PERIOD_S:
+                self._since_s, self._written = now_s, 0
+            if self._written == LINES:
+                self._left_out += 1
+                return
+            self._written += 1
+            left_out, self._left_out = self._left_out, 0
+        if left_out:
+            facts["left_out_before"] = left_out
+        write(event, **facts)

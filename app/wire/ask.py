@@ -1,0 +1,134 @@
+"""The asking side: one method per verb, over a socket or within the same process."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol, Self, TypeVar
+
+from app.wire import bodies
+from app.wire.verbs import Verb
+
+LIMIT_RING_BYTES = 16 << 20
+"""What `Client.ring` asks for unless told otherwise."""
+
+_Answer = TypeVar("_Answer", bound=bodies.Body)
+
+
+class Transport(Protocol):
+    """How a question reaches its handler: connection.SocketTransport, or app.broker.local."""
+
+    def ask(self, verb: Verb, question: bodies.Body) -> tuple[bodies.Body, int | None]:
+        """Give the answer's body, of the verb's own type, and the descriptor that came with it (the caller's to close)."""
+
+    def close(self) -> None:
+        """Let go of connections; a later `ask` opens new ones."""
+
+
+class Client:
+    """Asks the broker. Safe to share between threads; usable as a context manager.
+
+    Every method raises KernelError leaves as if bpf(2) had been called here, and WireError ones when the broker is not
+    there, does not answer in time, or declines.
+    """
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._transport.close()
+
+    def hello(self) -> bodies.Hello:
+        """Describe the broker, its host, and what works here."""
+        return self._plain(Verb.HELLO, bodies.AskNothing(), bodies.Hello)
+
+    def maps(self) -> bodies.MapList:
+        """All maps, ascending by id."""
+        return self._plain(Verb.MAPS, bodies.AskNothing(), bodies.MapList)
+
+    def progs(self) -> bodies.ProgList:
+        """All programs, ascending by id."""
+        return self._plain(Verb.PROGS, bodies.AskNothing(), bodies.ProgList)
+
+    def links(self) -> bodies.LinkList:
+        """All links, ascending by id."""
+        return self._plain(Verb.LINKS, bodies.AskNothing(), bodies.LinkList)
+
+    def pins(self) -> bodies.PinList:
+        """All pins beneath the bpffs, by path."""
+        return self._plain(Verb.PINS, bodies.AskNothing(), bodies.PinList)
+
+    def holders(self) -> bodies.HolderList:
+        """All descriptors of bpf objects that processes hold, by pid and number."""
+        return self._plain(Verb.HOLDERS, bodies.AskNothing(), bodies.HolderList)
+
+    def map_open(self, map_id: int) -> tuple[bodies.Opened, int | None]:
+        """Facts about a map and a read-only descriptor of it, the caller's to close.
+
+        The descriptor is None where `Hello.passes_descriptors` is false: `lookup`, `next_key` and `batch` read then.
+        """
+        return self._with_descriptor(Verb.MAP_OPEN, bodies.AskId(map_id))
+
+    def pin_open(self, path: str) -> tuple[bodies.Opened, int | None]:
+        """As `map_open`, of the map pinned at `path`, which must lie in the broker's bpffs."""
+        return self._with_descriptor(Verb.PIN_OPEN, bodies.AskPin(path))
+
+    def btf(self, btf_id: int) -> bytes:
+        """Fetch the raw BTF of an object."""
+        return self._plain(Verb.BTF, bodies.AskId(btf_id), bodies.Bytes).data
+
+    def lookup(self, map_id: int, key: bytes, value: bytes = b"") -> bytes | None:
+        """One value by the broker's own look-up, None when there is no such key; `value` is what a bloom filter is asked for."""
+        return self._plain(Verb.LOOKUP, bodies.AskLookup(map_id, key, value), bodies.Found).value
+
+    def next_key(self, map_id: int, key: bytes | None) -> bytes | None:
+        """Fetch the key after `key` (None: the first), None after the last, by the broker's own call."""
+        return self._plain(Verb.NEXT_KEY, bodies.AskNextKey(map_id, key), bodies.NextKey).key
+
+    def batch(self, map_id: int, token: bytes | None, count: int) -> bodies.Batch:
+        """One batch look-up by the broker's own call; raises NotSupported where the type has none."""
+        return self._plain(Verb.BATCH, bodies.AskBatch(map_id, token, count), bodies.Batch)
+
+    def ring(self, map_id: int, limit_bytes: int = LIMIT_RING_BYTES) -> bodies.Ring:
+        """Look at the newest `limit_bytes` of what waits in a ring buffer; nothing is consumed."""
+        return self._plain(Verb.RING, bodies.AskRing(map_id, limit_bytes), bodies.Ring)
+
+    def sk_storage(self, map_id: int) -> bodies.Storage:
+        """Sockets that have an element in an SK_STORAGE map: cookie, addresses, value."""
+        return self._plain(Verb.SK_STORAGE, bodies.AskStorage(map_id), bodies.Storage)
+
+    def inode_storage(self, map_id: int, paths: tuple[str, ...] = ()) -> bodies.Storage:
+        """Files that have an element in an INODE_STORAGE map, among those held open and `paths`."""
+        return self._plain(Verb.INODE_STORAGE, bodies.AskStorage(map_id, paths), bodies.Storage)
+
+    def _plain(self, verb: Verb, question: bodies.Body, wanted: type[_Answer]) -> _Answer:
+        answer, descriptor = self._transport.ask(verb, question)
+        if not isinstance(answer, wanted) or descriptor is not None:
+            raise TypeError(f"{verb.name} was answered with {type(answer).__name__}, descriptor {descriptor}")
+        return answer
+
+    def _with_descriptor(self, verb: Verb, question: bodies.Body) -> tuple[bodies.Opened, int | None]:
+        answer, descriptor = self._transport.ask(verb, question)
+        if not isinstance(answer, bodies.Opened):
+            raise TypeError(f"{verb.name} was answered with {type(answer).__name__}")
+        return answer, descriptor
+
+
+def connect(path: Path, timeout_s: float = 20.0) -> Client:
+    """Give a client of the broker that listens at `path`; the first question opens the first connection.
+
+    timeout_s  a walk over every process of a busy host takes a while; a broker that takes longer is stuck
+    """
+    # A command that runs the broker's code in its own process needs no sockets, and its start is measured.
+    from app.wire.connection import SocketTransport
+
+    return Client(SocketTransport(path, timeout_s))
