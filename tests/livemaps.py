@@ -1,0 +1,35 @@
+"""Real maps for tests: made, filled and let go."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Sequence
+
+from app.uapi import syscall
+from app.uapi.kernel import DescriptorReader
+from app.uapi.syscall import MapSpec
+
+
+def u32(number: int) -> bytes:
+    return number.to_bytes(4, "little")
+
+
+def u64(number: int) -> bytes:
+    return number.to_bytes(8, "little")
+
+
+@contextlib.contextmanager
+def live_map(spec: MapSpec, entries: Sequence[tuple[bytes | None, bytes]] = ()) -> Iterator[int]:
+    """A map's descriptor while the `with` lasts."""
+    fd = syscall.map_create(spec)
+    try:
+        for key, value in entries:
+            syscall.map_update(fd, key, value)
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def reader_of(fd: int, spec: MapSpec) -> DescriptorReader:
+    return DescriptorReader(fd, map_type=spec.type, key_size=spec.key_size, value_size=spec.value_size)
