@@ -1,0 +1,389 @@
+"""Bytes that mean harm: BtfError and nothing else, soon, and without much memory."""
+
+from __future__ import annotations
+
+import random
+import re
+import struct
+import tracemalloc
+from collections.abc import Callable, Iterator
+from time import perf_counter
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from app.btf import declare, errors
+from app.btf.errors import BtfError
+from app.btf.header import MAGIC
+from app.btf.outline import outline
+from app.btf.parse import Btf, parse
+from app.btf.types import Kind
+from tests.btfs import Writer, compile_blob
+
+MANY = 50_000
+
+
+def _use(btf: Btf, type_id: int) -> Iterator[Callable[[], object]]:
+    """Give everything that a page does with a type."""
+    yield lambda: btf.type(type_id)
+    yield lambda: btf.resolve(type_id)
+    yield lambda: btf.size_bytes(type_id)
+    yield lambda: btf.name_of(type_id)
+    yield lambda: btf.tags(type_id)
+    yield lambda: outline(btf, type_id)
+    yield lambda: declare.c(btf, type_id, comments=True)
+    yield lambda: declare.rust(btf, type_id)
+    yield lambda: declare.go(btf, type_id)
+    yield lambda: declare.python(btf, type_id)
+
+
+def _survive(btf: Btf, type_id: int) -> int:
+    """Use a type in every way; return how many were refused. Anything but BtfError ends the test."""
+    refused = 0
+    for use in _use(btf, type_id):
+        try:
+            use()
+        except BtfError:
+            refused += 1
+    return refused
+
+
+# Whole blobs that are refused
+
+_GOOD = Writer()
+_GOOD.integer()
+_BLOB = _GOOD.blob()
+
+
+def _header(**changed: int) -> bytes:
+    fields = {
+        "magic": MAGIC, "version": 1, "flags": 0, "header_bytes": 24, "type_at": 0, "type_bytes": 16, "string_at": 16,
+        "string_bytes": len(_GOOD.strings),
+    }  # fmt: skip
+    return struct.pack("<HBBIIIII", *(fields | changed).values()) + _BLOB[24:]
+
+
+@pytest.mark.parametrize(
+    ("blob", "error"),
+    [
+        pytest.param(b"", errors.NotBtf, id="empty"),
+        pytest.param(b"\x9f", errors.NotBtf, id="half a magic"),
+        pytest.param(b"\x9f\xeb\x01", errors.SectionEndsEarly, id="header cut"),
+        pytest.param(b"\x00" * 64, errors.NotBtf, id="zeros"),
+        pytest.param(_header(version=2), errors.NotBtf, id="version 2"),
+        pytest.param(_header(header_bytes=8), errors.BadHeader, id="header too short"),
+        pytest.param(_header(header_bytes=1 << 31), errors.BadHeader, id="header past the end"),
+        pytest.param(_header(type_bytes=0xFFFFFFFC), errors.SectionEndsEarly, id="types past the end"),
+        pytest.param(_header(string_at=0xFFFFFFFF), errors.SectionEndsEarly, id="strings past the end"),
+        pytest.param(_header(type_bytes=14), errors.BadHeader, id="types not whole words"),
+        pytest.param(_header(type_at=2, type_bytes=12), errors.BadHeader, id="types not aligned"),
+        pytest.param(_header(string_at=8, string_bytes=4), errors.BadHeader, id="sections overlap"),
+        pytest.param(_header(string_bytes=0), errors.BadHeader, id="no strings"),
+        pytest.param(_BLOB[:-1] + b"x", errors.BadHeader, id="strings without NUL at the end"),
+        pytest.param(_header(type_bytes=12), errors.SectionEndsEarly, id="record cut"),
+        pytest.param(_header(type_bytes=4), errors.SectionEndsEarly, id="head of a record cut"),
+    ],
+)
+def test_blob_is_refused(blob: bytes, error: type[BtfError]) -> None:
+    with pytest.raises(error):
+        parse(blob)
+
+
+@pytest.mark.parametrize("kind", [0, 20, 63, 127])
+def test_unknown_kind_is_refused(kind: int) -> None:
+    writer = Writer()
+    writer.add(kind)
+    with pytest.raises(errors.BadRecord, match=f"BTF type 1: kind {kind} is not known"):
+        writer.parse()
+
+
+@pytest.mark.parametrize("kind", [Kind.STRUCT, Kind.UNION, Kind.ENUM, Kind.ENUM64, Kind.FUNC_PROTO, Kind.DATASEC])
+def test_more_members_than_there_are_bytes_is_refused(kind: Kind) -> None:
+    writer = Writer()
+    writer.add(kind, "s", 4, vlen=0xFFFF)
+    with pytest.raises(errors.SectionEndsEarly):
+        writer.parse()
+
+
+# Single records that are refused when they are looked at
+
+
+@pytest.mark.parametrize(
+    ("kind", "third", "extra", "vlen"),
+    [
+        pytest.param(Kind.INT, 0, (32,), 0, id="int of no bytes"),
+        pytest.param(Kind.INT, 4, (64,), 0, id="int wider than itself"),
+        pytest.param(Kind.INT, 0xFFFFFFFF, (32,), 0, id="huge int"),
+        pytest.param(Kind.FLOAT, 5, (), 0, id="float of 5 bytes"),
+        pytest.param(Kind.ENUM, 3, (), 0, id="enum of 3 bytes"),
+        pytest.param(Kind.ENUM64, 0xFFFFFFFF, (), 0, id="huge enum"),
+        pytest.param(Kind.STRUCT, 4, (0, 1, 64), 1, id="member outside"),
+        pytest.param(Kind.FUNC, 1, (), 9, id="function linkage"),
+        pytest.param(Kind.VAR, 1, (9,), 0, id="variable linkage"),
+        pytest.param(Kind.STRUCT, 4, (0x7FFFFFFF, 1, 0), 1, id="member's name outside"),
+    ],
+)
+def test_record_is_refused_when_asked_for(kind: Kind, third: int, extra: tuple[int, ...], vlen: int) -> None:
+    writer = Writer()
+    one = writer.add(kind, "x", third, *extra, vlen=vlen)
+    btf = writer.parse()
+    with pytest.raises(BtfError):
+        btf.type(one)
+    assert _survive(btf, one) > 0
+
+
+@pytest.mark.parametrize("type_id", [-1, 2, 1 << 40])
+def test_numbers_outside_are_refused(type_id: int) -> None:
+    btf = parse(_BLOB)
+    with pytest.raises(errors.NoSuchType):
+        btf.type(type_id)
+    with pytest.raises(errors.NoSuchType):
+        btf.kind(type_id)
+
+
+# Types that nest without end, or grow
+
+
+def _deep_pointers(w: Writer) -> int:
+    for n in range(1, MANY):
+        w.add(Kind.PTR, "", n + 1)
+    return 1
+
+
+def _deep_arrays(w: Writer) -> int:
+    for n in range(1, MANY):
+        w.add(Kind.ARRAY, "", 0, n + 1, 1, 2)
+    w.integer()
+    return 1
+
+
+def _empty_arrays(w: Writer) -> int:
+    for n in range(1, MANY):
+        w.add(Kind.ARRAY, "", 0, n + 1, 1, 0)
+    w.integer()
+    return 1
+
+
+def _struct_in_itself(w: Writer) -> int:
+    return w.struct("s", 0xFFFFFFFF, *[(f"m{n}", 1, n * 8) for n in range(100)])
+
+
+def _structs_in_a_circle(w: Writer) -> int:
+    w.struct("a", 8, ("b", 2, 0))
+    w.struct("", 8, ("c", 3, 0))
+    w.add(Kind.TYPEDEF, "t", 1)
+    return 1
+
+
+def _anonymous_circle_through_pointer(w: Writer) -> int:
+    w.struct("", 8, ("p", 2, 0))
+    w.add(Kind.PTR, "", 1)
+    return 1
+
+
+def _deep_structs(w: Writer) -> int:
+    for n in range(1, MANY):
+        w.struct("" if n % 2 else f"s{n}", 4, ("m", n + 1, 0))
+    w.integer()
+    return 1
+
+
+def _doubling_structs(w: Writer) -> int:
+    for n in range(1, 31):
+        w.struct("", 1 << (31 - n), ("a", n + 1, 0), ("b", n + 1, 8 << (30 - n)))
+    w.integer("char", 1)
+    return 1
+
+
+def _doubling_unions(w: Writer) -> int:
+    for n in range(1, 31):
+        w.struct("", 1, ("a", n + 1, 0), ("b", n + 1, 0), kind=Kind.UNION)
+    w.integer("char", 1)
+    return 1
+
+
+def _functions_of_functions(w: Writer) -> int:
+    for n in range(1, 40, 2):
+        w.add(Kind.PTR, "", n + 1)
+        w.add(Kind.FUNC_PROTO, "", n + 2, *[0, n + 2] * 50, vlen=50)
+    w.integer()
+    return 1
+
+
+def _function_that_takes_itself(w: Writer) -> int:
+    w.add(Kind.PTR, "", 2)
+    w.add(Kind.FUNC_PROTO, "", 1, *[0, 1] * 8, vlen=8)
+    return 1
+
+
+def _typedefs_in_a_circle(w: Writer) -> int:
+    w.add(Kind.TYPEDEF, "a", 2)
+    w.add(Kind.TYPEDEF, "b", 1)
+    return 1
+
+
+def _deep_typedef_pointers(w: Writer) -> int:
+    for n in range(1, MANY, 2):
+        w.add(Kind.TYPEDEF, f"t{n}", n + 1)
+        w.add(Kind.PTR, "", n + 2)
+    w.integer()
+    return 1
+
+
+def _huge_array(w: Writer) -> int:
+    w.integer()
+    w.add(Kind.ARRAY, "", 0, 1, 1, 0xFFFFFFFF)
+    return w.add(Kind.ARRAY, "", 0, 2, 1, 0xFFFFFFFF)
+
+
+def _overlapping_names(w: Writer) -> int:
+    w.integer()
+    start = w.string("x" * MANY)
+    return w.add(Kind.STRUCT, "s", 4, *[word for n in range(MANY - 1) for word in (start + n, 1, 0)], vlen=MANY - 1)
+
+
+def _many_members(w: Writer) -> int:
+    w.integer()
+    return w.struct("s", 2 * MANY, *[("m", 1, n * 32) for n in range(MANY // 2)])
+
+
+def _section_of_itself(w: Writer) -> int:
+    return w.add(Kind.DATASEC, ".bss", 0xFFFFFFFF, 1, 0, 8, 99, 1 << 31, 1 << 31, vlen=2)
+
+
+def _variable_of_itself(w: Writer) -> int:
+    return w.add(Kind.VAR, "v", 1, 0)
+
+
+def _tag_of_itself(w: Writer) -> int:
+    w.add(Kind.PTR, "", 2)
+    return w.add(Kind.TYPE_TAG, "kptr", 2) - 1
+
+
+def _zero_sized(w: Writer) -> int:
+    w.struct("e", 0)
+    w.add(Kind.ARRAY, "", 0, 1, 1, 0xFFFFFFFF)
+    return w.struct("s", 0, ("a", 2, 0), ("b", 2, 0))
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        _deep_pointers, _deep_arrays, _empty_arrays, _struct_in_itself, _structs_in_a_circle, _deep_structs,
+        _anonymous_circle_through_pointer, _doubling_structs, _doubling_unions, _functions_of_functions,
+        _function_that_takes_itself, _typedefs_in_a_circle, _deep_typedef_pointers, _huge_array, _overlapping_names,
+        _many_members, _section_of_itself, _variable_of_itself, _tag_of_itself, _zero_sized,
+    ],
+)  # fmt: skip
+def test_types_without_end_are_answered_soon_and_in_little_memory(build: Callable[[Writer], int]) -> None:
+    writer = Writer()
+    type_id = build(writer)
+    blob = writer.blob()
+    start = perf_counter()
+    _survive(parse(blob), type_id)
+    assert perf_counter() - start < 3
+    tracemalloc.start()
+    try:
+        _survive(parse(blob), type_id)
+        _, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak_bytes < 60 << 20
+
+
+def test_names_cannot_leave_their_place_in_the_text() -> None:
+    writer = Writer()
+    number = writer.integer()
+    evil = 'x; } int main() { system("id"); /* */ \n#include "a"'
+    tagged = writer.add(Kind.TYPE_TAG, '")) evil __attribute__((x("', number)
+    pointer = writer.add(Kind.PTR, "", tagged)
+    one = writer.struct(evil, 16, (evil, number, 0), ("p", pointer, 64))
+    writer.add(Kind.DECL_TAG, evil, one, 0)
+    section = writer.add(Kind.DATASEC, ".bss*/ evil(); /*", 16, writer.add(Kind.VAR, evil, one, 1), 0, 16, vlen=1)
+    btf = writer.parse()
+    for type_id in (one, section):
+        for declaration, comment_or_string in (
+            (declare.c(btf, type_id, comments=True), r'"(\\.|[^"\\\n])*"|/\*[^\n]*?\*/'),
+            (declare.rust(btf, type_id), r"//[^\n]*"),
+            (declare.go(btf, type_id), r"//[^\n]*"),
+            (declare.python(btf, type_id), r"#[^\n]*"),
+        ):
+            code = re.sub(comment_or_string, "", declaration.text)
+            assert "x____int_main" in code or "X" in code
+            assert not re.search(r"system\(|#include|evil\(|evil __attribute__", code)
+        compile(declare.python(btf, type_id).text, "declared", "exec")
+    assert "x____int_main" in declare.c(btf, one).text
+
+
+# Mutations of real blobs
+
+SOURCE = """
+struct bpf_timer { unsigned long long o[2]; } __attribute__((aligned(8)));
+struct node { struct node *next; int depth:5, width:11; union { char c[8]; struct { short lo, hi; }; }; };
+enum mood { HAPPY = 1, SAD = -7 };
+typedef int (*visit)(struct node *, enum mood, ...);
+struct __attribute__((packed)) tight { char a; long long b; __int128 c; double d; };
+struct value { struct bpf_timer timer; struct node nodes[4]; visit visit; struct tight tight; enum mood mood; int flex[]; };
+struct value *values; struct tight tight __attribute__((btf_decl_tag("tagged"))); int table[3][4];
+int run(struct value *value) { return value->mood; }
+"""
+
+
+def _mutate(blob: bytes, chance: random.Random) -> bytes:
+    out = bytearray(blob)
+    for _ in range(chance.choice((1, 1, 2, 4, 16))):
+        at = chance.randrange(len(out))
+        match chance.randrange(6):
+            case 0:
+                out[at] = chance.randrange(256)
+            case 1:
+                out[at] ^= 1 << chance.randrange(8)
+            case 2:
+                at &= ~3
+                out[at : at + 4] = struct.pack("<I", chance.choice((0, 1, 2, 7, 0x7FFFFFFF, 0xFFFFFFFF, at)))
+            case 3:
+                out[at : at + 4] = struct.pack("<I", chance.randrange(40))
+            case 4:
+                other = chance.randrange(len(out)) & ~3
+                out[at & ~3 : (at & ~3) + 12] = out[other : other + 12]
+            case 5:
+                del out[at : at + chance.choice((1, 4, 12))]
+        if not out:
+            break
+    return bytes(out)
+
+
+@pytest.mark.parametrize("target", ["bpfel", "bpfeb"])
+def test_mutations_of_real_btf_only_ever_raise_btf_error(target: str) -> None:
+    blob = compile_blob(SOURCE, target=target)  # type: ignore[arg-type]
+    chance = random.Random(f"btf {target}")
+    end = perf_counter() + 6
+    tried = parsed = 0
+    while perf_counter() < end and tried < 5000:
+        tried += 1
+        mutated = _mutate(blob, chance)
+        start = perf_counter()
+        try:
+            btf = parse(mutated)
+        except BtfError:
+            continue
+        parsed += 1
+        for type_id in chance.sample(range(len(btf)), min(len(btf), 6)):
+            _survive(btf, type_id)
+        assert perf_counter() - start < 2, mutated.hex()
+    assert tried > 200
+    assert parsed > tried // 10
+
+
+@given(st.binary(max_size=400))
+@settings(max_examples=300, deadline=None)
+def test_any_bytes_after_a_good_header_only_raise_btf_error(body: bytes) -> None:
+    size = len(body) & ~3
+    blob = struct.pack("<HBBIIIII", MAGIC, 1, 0, 24, 0, size, size, 3) + body[:size] + b"\0a\0"
+    try:
+        btf = parse(blob)
+    except BtfError:
+        return
+    for type_id in btf:
+        _survive(btf, type_id)
