@@ -110,7 +110,7 @@ def read(node: Node, data: Bytes, base_bytes: int) -> Column:
         case NodeKind.INT | NodeKind.ENUM | NodeKind.PTR:
             return _integer(node, span)
         case NodeKind.BOOL:
-            return _integer(node, span) != 0
+            return np.not_equal(_integer(node, span), 0)
         case NodeKind.FLOAT:
             return in_place(span, f"{_mark(node)}f{node.size_bytes}")[..., 0]
         case NodeKind.TEXT:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -42,6 +43,7 @@ SPECIAL = frozenset({
 """Structs that the kernel keeps for itself inside a value: what a look-up shows of them means nothing."""
 KPTR_TAGS = frozenset({"kptr", "kptr_untrusted", "kptr_ref", "percpu_kptr", "uptr"})
 """Type tags that make a pointer a kernel-managed one; a look-up shows 0."""
+_IN6_NAME = re.compile(r"addr|ip(v?6)?$|^ip|v6")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,8 +141,15 @@ def is_octets(node: Node) -> bool:
 
 
 def is_in6_addr(node: Node) -> bool:
-    """``struct in6_addr``, or a struct or union of 16 bytes that only holds one address (u8[16], u16[8], u32[4], u64[2])."""
-    if node.kind not in COMPOSITES or node.size_bits != 128 or node.kind is NodeKind.DATASEC:
+    """``struct in6_addr``, a struct or union of 16 bytes that only holds one address (u8[16], u16[8], u32[4], u64[2]),
+    or such an array that is named like one.
+    """
+    if node.size_bits != 128:
+        return False
+    if node.kind is NodeKind.ARRAY:
+        wide = node.element is not None and node.element.kind is NodeKind.INT and not is_octets(node)
+        return wide and _IN6_NAME.search(node.name.lower()) is not None
+    if node.kind not in {NodeKind.STRUCT, NodeKind.UNION}:
         return False
     if any("in6_addr" in name for name in (node.type_name, *node.chain)):
         return True

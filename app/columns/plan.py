@@ -235,7 +235,7 @@ class _Builder:
         )  # fmt: skip
 
     def _is_char(self, type_id: int) -> bool:
-        """bpftool's rule for text: ``char`` by name or encoding, qualified or not, but not through a typedef."""
+        """Bpftool's rule for text: ``char`` by name or encoding, qualified or not, but not through a typedef."""
         chain, _, target = self._strip(type_id)
         t = self._btf.type(target)
         return not chain and isinstance(t, types.Int) and (t.char or t.name == "char")

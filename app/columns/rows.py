@@ -12,7 +12,6 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from app.columns.decode import full_path
 from app.columns.json_text import Template, Texts, concatenate, template
 from app.columns.node import Node, NodeKind
 from app.columns.plan import Plan
@@ -60,7 +59,7 @@ def python_value(plan: Plan, data: bytes) -> Any:
 
 def block_rows(table: Table) -> int:
     """Rows rendered at a time."""
-    row_bytes = table.keys.shape[-1] + math.prod(table.values.shape[1:])
+    row_bytes: int = table.keys.shape[-1] + math.prod(table.values.shape[1:])
     return max(1, min(BLOCK_ROWS, BLOCK_BYTES // max(1, row_bytes)))
 
 
@@ -115,13 +114,3 @@ def _has_wide(node: Node) -> bool:
         return True
     below = (*node.children, *(() if node.element is None else (node.element,)))
     return any(_has_wide(child) for child in below)
-
-
-def column_paths(layout: Layout) -> list[str]:
-    """The leaves of key and value, as CSV and Parquet have them by default."""
-    return [
-        full_path(group, node.path)
-        for group, plan in (("key", layout.key), ("value", layout.value))
-        if plan is not None
-        for node in plan.leaves()
-    ]
