@@ -78,8 +78,9 @@ def _read(
     settings: Settings, reference: str, *, where: str, sort: str, limit: int | None, human: bool
 ) -> tuple[Table, int]:
     """The entries to print, and how many are left out by the limit."""
-    from app.maps.catalog import open_map, resolve
+    from app.maps.catalog import resolve
     from app.maps.layouts import Btfs
+    from app.maps.opening import open_map
     from app.maps.page import selection
     from app.maps.tabulate import read_sheet
     from app.maps.walk import Completeness

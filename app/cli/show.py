@@ -23,9 +23,10 @@ def command(settings: Settings, *, reference: str, as_json: bool) -> None:
       bpf-atlas show 42
       bpf-atlas show name:flows --json
     """
-    from app.maps.catalog import open_map, resolve
+    from app.maps.catalog import resolve
     from app.maps.description import describe
     from app.maps.layouts import Btfs
+    from app.maps.opening import open_map
 
     with connect(settings) as client:
         with open_map(client, Btfs(client), resolve(client, reference)) as opened:

@@ -6,7 +6,7 @@ refuses bpf(2) to the powerless; the broker finds out by trying.
 
 from __future__ import annotations
 
-from app.uapi.kernel import stride
+from app.uapi.kernel import DescriptorReader, MapReader, stride
 from app.uapi.syscall import BatchOutcome, BatchResult
 from app.wire.ask import Client
 from app.wire.bodies import MapFacts
@@ -50,3 +50,10 @@ class BrokeredReader:
             return BatchResult(batch.count, BatchOutcome.END)
         token_out[: len(batch.token)] = batch.token
         return BatchResult(batch.count, BatchOutcome.MORE)
+
+
+def reader_of(client: Client, facts: MapFacts, fd: int | None) -> MapReader:
+    """A reader on the descriptor that the broker passed, or one that asks the broker where it passed none."""
+    if fd is None:
+        return BrokeredReader(client, facts)
+    return DescriptorReader(fd, map_type=facts.type, key_size=facts.key_size, value_size=facts.value_size)

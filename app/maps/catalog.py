@@ -1,26 +1,16 @@
-"""The live maps of this host: the list, and one of them opened for reading.
-
-A descriptor lives as long as the `with` of `open_map`: nothing is kept alive between two requests.
-"""
+"""The live maps of this host: the list, and which of them a reference means. No numpy here: `maps` starts quickly."""
 
 from __future__ import annotations
 
 import os
 import re
-import time
 from collections import defaultdict
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
-from app.maps.brokered import BrokeredReader
 from app.maps.errors import AmbiguousName, BadReference, NoSuchMap
 from app.maps.kinds import Counter, Kind, kind_of
-from app.maps.layouts import Btfs, Schema, schema_of
-from app.uapi.errors import ObjectGone
-from app.uapi.kernel import DescriptorReader, MapReader
 from app.wire.ask import Client
-from app.wire.bodies import HolderFacts, LinkFacts, MapFacts, PinFacts, ProgFacts
+from app.wire.bodies import HolderFacts, MapFacts, PinFacts, ProgFacts
 
 _ID = re.compile(r"[0-9]{1,10}")
 MAX_ID = (1 << 32) - 1
@@ -135,68 +125,3 @@ def resolve(client: Client, reference: str) -> int:
             os.close(fd)
         return opened.facts.id
     raise BadReference(reference)
-
-
-@dataclass(slots=True, kw_only=True)
-class OpenMap:
-    """One map while it is open."""
-
-    facts: MapFacts
-    kind: Kind
-    reader: MapReader
-    client: Client
-    btfs: Btfs
-    opened_at_ns: int
-    brokered: bool
-    """The broker reads for us, since a passed descriptor is of no use here."""
-    _schema: Schema | None = None
-
-    @property
-    def entries(self) -> int | None:
-        """As entries_of."""
-        return entries_of(self.facts)
-
-    @property
-    def schema(self) -> Schema:
-        """Its layout, found on first use."""
-        if self._schema is None:
-            self._schema = schema_of(self.facts, self.kind, self.btfs)
-        return self._schema
-
-
-@contextmanager
-def open_map(client: Client, btfs: Btfs, map_id: int) -> Iterator[OpenMap]:
-    """A map, open until the `with` ends.
-
-    raises  NoSuchMap when it is gone
-    """
-    try:
-        opened, fd = client.map_open(map_id)
-    except ObjectGone as gone:
-        raise NoSuchMap(f"#{map_id}") from gone
-    facts = opened.facts
-    try:
-        reader: MapReader
-        if fd is None:
-            reader = BrokeredReader(client, facts)
-        else:
-            reader = DescriptorReader(
-                fd, map_type=facts.type, key_size=facts.key_size, value_size=facts.value_size
-            )
-        yield OpenMap(
-            facts=facts,
-            kind=kind_of(facts.type),
-            reader=reader,
-            client=client,
-            btfs=btfs,
-            opened_at_ns=time.time_ns(),
-            brokered=fd is None,
-        )
-    finally:
-        if fd is not None:
-            os.close(fd)
-
-
-def links_of(links: tuple[LinkFacts, ...], prog_ids: frozenset[int]) -> tuple[LinkFacts, ...]:
-    """The links of some programs."""
-    return tuple(link for link in links if link.prog_id in prog_ids)

@@ -6,12 +6,12 @@ import dataclasses
 import os
 import time
 
-from app.maps.brokered import BrokeredReader
+from app.maps.brokered import reader_of
 from app.maps.catalog import Listing, MapRow
+from app.maps.keys import walk_keys
 from app.maps.kinds import Counter, Enumerate, Kind
-from app.maps.walk import Room, walk_keys
 from app.uapi.errors import KernelError
-from app.uapi.kernel import DescriptorReader, MapReader
+from app.uapi.kernel import MapReader
 from app.uapi.syscall import BatchOutcome
 from app.wire.ask import Client
 
@@ -52,12 +52,7 @@ def _count(client: Client, row: MapRow) -> int | None:
         return None
     facts = opened.facts
     try:
-        reader: MapReader = (
-            BrokeredReader(client, facts)
-            if fd is None
-            else DescriptorReader(fd, map_type=facts.type, key_size=facts.key_size, value_size=facts.value_size)
-        )
-        return count(reader, row.kind, facts.max_entries)
+        return count(reader_of(client, facts, fd), row.kind, facts.max_entries)
     except KernelError:
         return None
     finally:
@@ -71,9 +66,9 @@ def count(reader: MapReader, kind: Kind, max_entries: int) -> int | None:
         value = bytearray(reader.value_stride)
         return sum(reader.lookup(index.to_bytes(4, "little"), value) for index in range(min(max_entries, LIMIT_STEPS)))
     if kind.enumerate is Enumerate.BATCH:
-        room = Room(reader.key_size, reader.value_stride, LIMIT_STEPS)
-        token_out = bytearray(max(4, reader.key_size))
-        result = reader.lookup_batch(None, token_out, *room.windows(LIMIT_STEPS), LIMIT_STEPS)
+        keys = memoryview(bytearray(LIMIT_STEPS * reader.key_size))
+        values = memoryview(bytearray(LIMIT_STEPS * reader.value_stride))
+        result = reader.lookup_batch(None, bytearray(max(4, reader.key_size)), keys, values, LIMIT_STEPS)
         return result.count if result.outcome is BatchOutcome.END else None
     if kind.enumerate is Enumerate.WALK:
         total = sum(1 for _key in walk_keys(reader, LIMIT_STEPS + 1))

@@ -110,16 +110,16 @@ def schema_of(facts: MapFacts, kind: Kind, btfs: Btfs) -> Schema:
     datasec = btf is not None and value_id != 0 and isinstance(_type(btf, value_id), Datasec)
     key = _plan(btf, key_id, facts.key_size)
     value = _plan(btf, value_id, facts.value_size)
-    if datasec or kind.enumerate is Enumerate.SINGLE:
-        key = None
-    raw_key = key or (plan_raw(facts.key_size) if facts.key_size and not datasec else None)
+    keyless = datasec or kind.enumerate is Enumerate.SINGLE or not facts.key_size
+    key = None if keyless else key
+    raw_key = None if keyless else key or plan_raw(facts.key_size)
     raw_value = value or (plan_raw(facts.value_size) if facts.value_size else None)
     owner = OWNER_KEYS.get(kind.enumerate)
     if owner is not None:
         raw_key = owner
     json_layout = Layout(raw_key, raw_value, n_cpus, datasec)
     layout = Layout(
-        owner or key or _natural_key(facts, raw_key),
+        owner or key or (None if keyless else _natural_key(facts, raw_key)),
         value or _natural_value(facts, kind) or raw_value,
         n_cpus,
         datasec,

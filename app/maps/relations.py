@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from app.maps.catalog import OpenMap, open_map
+from app.maps.opening import OpenMap, open_map
 from app.maps.errors import MapsError
 from app.maps.kinds import Meaning, kind_of
 from app.maps.layouts import Btfs

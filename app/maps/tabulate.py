@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from app.columns.table import Layout, Table
 from app.maps import owners, rings
-from app.maps.catalog import OpenMap
+from app.maps.opening import OpenMap
 from app.maps.errors import CannotList
 from app.maps.kinds import Enumerate
 from app.maps.walk import Completeness, Progress, Reading, read_all, read_first

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
 
 import numpy as np
 from numpy.typing import NDArray
 
+from app.maps.keys import walk_keys
 from app.maps.kinds import Enumerate, Kind
 from app.uapi.enums import BpfMapType
 from app.uapi.errors import InvalidForKernel, NotSupported
@@ -303,21 +304,6 @@ def _join(first: Room, second: Half, start: int, position: int) -> None:
     first.keys[first.used : first.used + moved] = first.keys[end - moved : end]
     first.values[first.used : first.used + moved] = first.values[end - moved : end]
     first.used += rest
-
-
-def walk_keys(reader: MapReader, bound: int) -> Iterator[bytes]:
-    """Keys one after the other, each once, at most `bound` steps: a hash map restarts when its key is deleted."""
-    seen: set[bytes] = set()
-    out = bytearray(reader.key_size)
-    key: bytes | None = None
-    for _ in range(bound):
-        # The next key is asked for before this one is used, so that a deletion meanwhile costs one restart at most.
-        if not reader.next_key(key, out):
-            return
-        key = bytes(out)
-        if key not in seen:
-            seen.add(key)
-            yield key
 
 
 def _walk(reader: MapReader, max_entries: int, limit: int, progress: Progress) -> tuple[Room, Completeness]:
