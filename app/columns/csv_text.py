@@ -5,25 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from app.columns.decode import Field, fold, full_path, locate, read_field
+from app.columns.decode import Field, fold, locate, read_field
 from app.columns.json_text import Texts, numbers, template
 from app.columns.node import NodeKind
-from app.columns.rows import block_rows
-from app.columns.table import Layout, Table
+from app.columns.rows import block_rows, column_paths
+from app.columns.table import Table
 
 _NEEDS_QUOTES = re.compile(rb'[",\r\n]')
 _FORMULA = b"=+-@\t\r"
 """A spreadsheet takes a cell that starts with one of these for a formula."""
-
-
-def column_paths(layout: Layout) -> list[str]:
-    """The leaves of key and value, as CSV and Parquet have them by default."""
-    return [
-        full_path(group, node.path)
-        for group, plan in (("key", layout.key), ("value", layout.value))
-        if plan is not None
-        for node in plan.leaves()
-    ]
 
 
 def csv_chunks(table: Table, columns: Sequence[str] | None = None) -> Iterator[bytes]:

@@ -12,6 +12,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from app.columns.decode import full_path
 from app.columns.json_text import Template, Texts, concatenate, template
 from app.columns.node import Node, NodeKind
 from app.columns.plan import Plan
@@ -114,3 +115,13 @@ def _has_wide(node: Node) -> bool:
         return True
     below = (*node.children, *(() if node.element is None else (node.element,)))
     return any(_has_wide(child) for child in below)
+
+
+def column_paths(layout: Layout) -> list[str]:
+    """The leaves of key and value, as CSV and Parquet have them by default."""
+    return [
+        full_path(group, node.path)
+        for group, plan in (("key", layout.key), ("value", layout.value))
+        if plan is not None
+        for node in plan.leaves()
+    ]
