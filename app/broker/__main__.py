@@ -1,4 +1,4 @@
-"""The broker process: ``python -m app.broker --socket PATH``.
+"""The broker process: ``python -m app.broker --data DIR``.
 
 Prepares everything that takes rights (the socket, the iterator programs, the probes), gives up all but three
 capabilities, and answers until SIGTERM.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import pwd
 import signal
 import socket
 import sys
@@ -16,7 +15,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from app.broker import listen, log, probes
-from app.broker.errors import UnknownAccount
 from app.broker.host import Host
 from app.broker.requests import Peer
 from app.errors import AppError
@@ -26,33 +24,29 @@ from app.uapi import confine
 
 def main(arguments: Sequence[str]) -> int:
     """Run; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m app.broker", description="the privileged part of bpf-atlas")
-    where = parser.add_mutually_exclusive_group(required=True)
-    where.add_argument("--socket", type=Path, help="listen here")
-    where.add_argument(
+    parser = argparse.ArgumentParser(prog="python -m app.broker", description="The privileged part of bpf-atlas.")
+    parser.add_argument("--data", type=Path, help="the data directory; the socket is in it unless named otherwise")
+    parser.add_argument("--socket", type=Path, help="listen here")
+    parser.add_argument(
         "--listen-fd", type=int, help="a listening SOCK_SEQPACKET socket, inherited; its maker removes its path"
     )
-    parser.add_argument(
-        "--group", type=int, help="numeric group that may connect to --socket (mode 0660, otherwise 0600)"
-    )
-    chosen = parser.parse_args(arguments)
+    given = parser.parse_args(arguments)
+    settings = from_environment(data=given.data)
     try:
-        settings = from_environment()
         peers = who_may_ask(settings)
-        if chosen.socket is not None:
-            sock = listen.bind(
-                chosen.socket, 0o600 if chosen.group is None else 0o660, -1 if chosen.group is None else chosen.group
-            )
-        else:
-            sock = socket.socket(fileno=chosen.listen_fd)
-        with sock:
-            serve(sock, settings, peers)
+        if given.listen_fd is not None:
+            with socket.socket(fileno=given.listen_fd) as sock:
+                serve(sock, settings, peers)
+            return 0
+        path = given.socket or settings.socket
+        with listen.bind(path, *_owner(settings)) as sock:
+            try:
+                serve(sock, settings, peers)
+            finally:
+                path.unlink(missing_ok=True)
     except AppError as error:
         log.write("stopped", reason=str(error))
         return 3
-    finally:
-        if chosen.socket is not None:
-            chosen.socket.unlink(missing_ok=True)
     return 0
 
 
@@ -68,31 +62,30 @@ def serve(sock: socket.socket, settings: Settings, peers: Mapping[int, Peer]) ->
     log.write("ready", pid=os.getpid(), capabilities=f"{confine.effective():016x}", peers=sorted(peers))
     listener.run()
     log.write("stopping")
+    listener.close()
 
 
 def who_may_ask(settings: Settings) -> dict[int, Peer]:
     """Uids that are let in: root, the broker's own, and the accounts of web and recorder.
 
-    raises  UnknownAccount
+    raises  BadSetting if there is no such account
     """
     peers: dict[int, Peer] = {}
     for uid, peer in (
         (0, Peer.ROOT),
         (os.geteuid(), Peer.ROOT),
-        (_uid("web_user", settings.web_user), Peer.WEB),
-        (_uid("recorder_user", settings.recorder_user), Peer.RECORDER),
+        (confine.account(settings.web_user)[0], Peer.WEB),
+        (confine.account(settings.recorder_user)[0], Peer.RECORDER),
     ):
         peers[uid] = peers.get(uid, peer) | peer
     return peers
 
 
-def _uid(setting: str, account: str) -> int:
-    if account.isdecimal():
-        return int(account)
-    try:
-        return pwd.getpwnam(account).pw_uid
-    except KeyError:
-        raise UnknownAccount(setting, account) from None
+def _owner(settings: Settings) -> tuple[int, int]:
+    """Whom the socket's file belongs to: connecting takes the right to write, and two accounts need it."""
+    if os.geteuid() != 0:
+        return -1, -1
+    return confine.account(settings.web_user)[0], confine.account(settings.recorder_user)[1]
 
 
 if __name__ == "__main__":

@@ -14,10 +14,3 @@ class CannotListen(BrokerError):
 
     def __init__(self, path: str, reason: str) -> None:
         super().__init__(f"cannot listen at {path} ({reason}); is another broker running, and the directory writable?")
-
-
-class UnknownAccount(BrokerError):
-    """A setting names an account that this host does not have."""
-
-    def __init__(self, setting: str, account: str) -> None:
-        super().__init__(f"setting {setting}: this host has no account {account!r}; name another, or give its number")

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import RLock
 from typing import TypeVar
 
 from app.broker.iterators import Iterators
@@ -14,7 +15,7 @@ from app.wire import bodies
 
 @dataclass(slots=True)
 class Host:
-    """One per broker. The answers only read it; `iterators` guards itself."""
+    """One per broker, shared by its threads; `iterators` guards itself."""
 
     bpffs: Path
     iterators: Iterators = field(default_factory=Iterators)
@@ -22,6 +23,10 @@ class Host:
     """Whether an unprivileged process can read through a descriptor that it was passed."""
     tried: tuple[bodies.Capability, ...] = ()
     """What was tried at start and cannot be tried again once the process is confined."""
+    lock: RLock = field(default_factory=RLock)
+    """Guards the two below."""
+    found: tuple[bodies.Capability, ...] = ()
+    found_until_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import select
 import socket
 import struct
+import time
 import traceback
 from collections.abc import Mapping
-from errno import EAGAIN, EWOULDBLOCK
 from pathlib import Path
 from threading import BoundedSemaphore, Thread
 
@@ -25,13 +26,17 @@ CONNECTIONS = 128
 """More are turned away: each has a thread."""
 SEND_TIMEOUT_S = 30.0
 """A peer that does not take its answer within this loses the connection."""
+ACCEPT_PAUSE_S = 0.2
 
 _CREDENTIALS = struct.Struct("iII")  # struct ucred: pid, uid, gid
 _encoder = msgspec.msgpack.Encoder()
 
 
-def bind(path: Path, mode: int = 0o600, gid: int = -1) -> socket.socket:
+def bind(path: Path, uid: int = -1, gid: int = -1) -> socket.socket:
     """Make a listening socket at `path`, in place of one that a dead broker left behind.
+
+    Its file belongs to `uid` and `gid`, so that two accounts can connect and no others; it is the peer's uid, though,
+    that decides who is answered.
 
     raises  CannotListen; also when a live one listens there
     """
@@ -48,8 +53,8 @@ def bind(path: Path, mode: int = 0o600, gid: int = -1) -> socket.socket:
             sock.bind(str(path))
         finally:
             os.umask(mask)
-        os.chown(path, -1, gid)
-        path.chmod(mode)
+        path.chmod(0o660)
+        os.chown(path, uid, gid)
         sock.listen(CONNECTIONS)
     except OSError as error:
         sock.close()
@@ -70,16 +75,27 @@ class Listener:
         self._peers = peers
         self._limited = log.Limited()
         self._room = BoundedSemaphore(CONNECTIONS)
+        # Not by shutting the socket down: it may be shared with the parent that made it, for the next broker.
+        self._stop = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
 
     def run(self) -> None:
-        """Accept connections; returns when the socket was shut down by `stop`."""
+        """Accept connections; returns after `stop`."""
+        self._sock.settimeout(0)
+        ready = select.poll()
+        ready.register(self._sock, select.POLLIN)
+        ready.register(self._stop, select.POLLIN)
         while True:
+            if self._stop in (descriptor for descriptor, _ in ready.poll()):
+                return
             try:
                 connection, _ = self._sock.accept()
-            except OSError as error:
-                if error.errno in (EAGAIN, EWOULDBLOCK):
-                    continue
-                return
+            except BlockingIOError:
+                continue
+            except OSError as error:  # Out of descriptors or memory: those that are connected go on.
+                self._limited.write("cannot_accept", reason=str(error))
+                time.sleep(ACCEPT_PAUSE_S)
+                continue
+            connection.settimeout(None)
             pid, uid, _ = _CREDENTIALS.unpack(
                 connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
             )
@@ -95,7 +111,11 @@ class Listener:
 
     def stop(self) -> None:
         """Make `run` return; safe in a signal handler."""
-        self._sock.shutdown(socket.SHUT_RDWR)
+        os.eventfd_write(self._stop, 1)
+
+    def close(self) -> None:
+        """Let go of what `stop` needs; the socket is its maker's."""
+        os.close(self._stop)
 
     def _converse(self, connection: socket.socket, peer: Peer, uid: int, pid: int) -> None:
         try:

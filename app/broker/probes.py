@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,11 +15,13 @@ from app.errors import AppError
 from app.uapi import objects, syscall
 from app.uapi.cpus import possible_cpus
 from app.uapi.enums import BpfMapFlag, BpfMapType
-from app.uapi.errors import ObjectGone
+from app.uapi.errors import KernelError, NotSupported, ObjectGone
 from app.uapi.syscall import MapSpec, map_create
 from app.wire import bodies
 
 NOBODY = 65534
+KEPT_S = 15.0
+"""Findings are this old at most."""
 _AS_ROOT = "start the broker as root in the initial user namespace, with CAP_BPF, CAP_PERFMON and CAP_SYS_ADMIN"
 _BTF = "run a kernel that was built with CONFIG_DEBUG_INFO_BTF=y, as distributions' kernels are"
 
@@ -39,23 +43,33 @@ def answer_hello(host: Host, _: bodies.AskNothing) -> Reply:
             possible_cpus=possible_cpus(),
             effective_capabilities=_status("CapEff"),
             passes_descriptors=host.passes_descriptors,
-            capabilities=(*_now(host), *(host.tried or at_start())),
+            capabilities=_capabilities(host),
         )
     )
+
+
+def _capabilities(host: Host) -> tuple[bodies.Capability, ...]:
+    """Try again after KEPT_S: hello is also how others see whether the broker lives, and looking at all is not free."""
+    with host.lock:
+        if not host.found or time.monotonic() > host.found_until_s:
+            host.tried = host.tried or at_start()
+            host.found = (*_now(host), *host.tried)
+            host.found_until_s = time.monotonic() + KEPT_S
+        return host.found
 
 
 def at_start() -> tuple[bodies.Capability, ...]:
     """Try what takes rights that the broker gives up: a map of our own, and a child that is nobody."""
     return (
         _try(
-            "passed descriptors",
+            "passing",
             _as_nobody,
             "a process without any right reads a map through a read-only descriptor",
             "nothing needs doing: the broker reads instead, more slowly; kernels from 5.19 on, and containers whose seccomp "
             "profile lets bpf(2) through, read by themselves",
         ),
         _try(
-            "batched look-ups",
+            "batch",
             _batch,
             "BPF_MAP_LOOKUP_BATCH reads many entries at once",
             "run a kernel of 5.6 or newer",
@@ -65,19 +79,20 @@ def at_start() -> tuple[bodies.Capability, ...]:
 
 def passes(tried: tuple[bodies.Capability, ...]) -> bool:
     """Whether readers may use passed descriptors, by what `at_start` found."""
-    return any(each.works for each in tried if each.name == "passed descriptors")
+    return any(each.works for each in tried if each.name == "passing")
 
 
 def _now(host: Host) -> tuple[bodies.Capability, ...]:
     iterate = host.iterators
     mount = f"`mount -t bpf bpf {host.bpffs}`, or set bpffs to where yours is"
     return (
-        _try("map ids", _list_maps, "all maps of the host can be listed", _AS_ROOT),
-        _try("open by id", _open_any, "maps can be opened by their id, for reading only", _AS_ROOT),
-        _try("kernel BTF", _kernel_btf, "the kernel's own types are readable", _BTF),
+        _try("bpf", _bpf, "this kernel has bpf(2)", "run a kernel with CONFIG_BPF_SYSCALL=y"),
+        _try("list", _list_maps, "all maps of the host can be listed", _AS_ROOT),
+        _try("open", _open_any, "maps can be opened by their id, for reading only", _AS_ROOT),
+        _try("btf", _kernel_btf, "the kernel's own types are readable", _BTF),
         _try("bpffs", lambda: _bpffs(host), f"a bpffs is mounted at {host.bpffs}", mount),
         _try(
-            "element counts",
+            "counts",
             iterate.element_counts,
             "the kernel counts the entries of hash maps without reading them (bpf_map_sum_elem_count)",
             "run a kernel of 6.6 or newer with BTF; until then entries are counted by reading them",
@@ -88,9 +103,9 @@ def _now(host: Host) -> tuple[bodies.Capability, ...]:
             "descriptors of all processes are found by an iterator over tasks' files",
             "without it /proc is walked, which shows other users' processes only to root with CAP_SYS_PTRACE",
         ),
-        _try("open files", iterate.open_files, "owners of inode storage are looked for among all open files", _AS_ROOT),
+        _try("files", iterate.open_files, "owners of inode storage are looked for among all open files", _AS_ROOT),
         _try(
-            "socket storage",
+            "sockets",
             iterate.sockets_ready,
             "sockets that own storage are enumerated by an iterator",
             "run a kernel of 5.9 or newer with BTF",
@@ -98,8 +113,8 @@ def _now(host: Host) -> tuple[bodies.Capability, ...]:
         _try(
             "symbols",
             _symbols,
-            "/proc/kallsyms shows addresses",
-            "`sysctl kernel.kptr_restrict=1`, and not as ProtectKernelTunables hides it",
+            "kernel addresses can be shown as symbols",
+            "nothing needs doing for maps; a command run as root without a service has the symbols",
         ),
     )
 
@@ -110,6 +125,15 @@ def _try(name: str, probe: Callable[[], object], works: str, remedy: str) -> bod
     except (AppError, OSError) as error:
         return bodies.Capability(name=name, works=False, found=str(error), remedy=remedy)
     return bodies.Capability(name=name, works=True, found=works, remedy="")
+
+
+def _bpf() -> None:
+    try:
+        objects.map_get_next_id(0)
+    except NotSupported:
+        raise
+    except KernelError:  # Refused is not missing.
+        return
 
 
 def _list_maps() -> None:
@@ -137,10 +161,10 @@ def _bpffs(host: Host) -> None:
 
 def _symbols() -> None:
     with Path("/proc/kallsyms").open(encoding="ascii", errors="replace") as file:
-        for line in file:
+        for line in itertools.islice(file, 4096):  # per-CPU symbols stand first, with small addresses
             if int(line.split(" ", 1)[0], 16):
                 return
-    raise _NotSo("/proc/kallsyms shows zeros instead of addresses")
+    raise _NotSo("/proc/kallsyms shows this process zeros: kernel addresses are shown as numbers")
 
 
 def _own_map() -> int:
@@ -172,7 +196,7 @@ def _as_nobody() -> None:
         code = 2
         try:
             uid = os.getuid() or NOBODY
-            confine.confine_reader(uid, os.getgid() or NOBODY)
+            confine.powerless(uid, os.getgid() or NOBODY)
             code = 0 if syscall.map_lookup(fd, bytes(4), bytearray(4)) else 1
         except AppError:
             code = 1

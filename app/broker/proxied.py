@@ -53,19 +53,23 @@ def answer_next_key(_: Host, question: bodies.AskNextKey) -> Reply:
 
 
 def answer_batch(_: Host, question: bodies.AskBatch) -> Reply:
-    """BPF_MAP_LOOKUP_BATCH."""
+    """BPF_MAP_LOOKUP_BATCH, of fewer entries than asked for where they would be too many for one answer."""
 
     def batch(reader: DescriptorReader, info: MapInfo) -> bodies.Batch:
         entry_bytes = info.key_size + reader.value_stride
-        if not 0 < question.count <= BATCH_ENTRIES or question.count * entry_bytes > BATCH_BYTES:
-            raise LimitExceeded(f"a batch has 1 to {BATCH_ENTRIES} entries and {BATCH_BYTES} bytes; ask for fewer")
+        limit = max(1, min(BATCH_ENTRIES, BATCH_BYTES // entry_bytes))
+        count = min(question.count, limit)
+        if count < 1:
+            raise LimitExceeded("a batch of at least one entry was wanted")
         token_bytes = max(4, info.key_size)
         if question.token is not None and len(question.token) != token_bytes:
             raise LimitExceeded(f"a token of {token_bytes} bytes was wanted, {len(question.token)} came")
         token = bytearray(token_bytes)
-        keys = bytearray(question.count * info.key_size)
-        values = bytearray(question.count * reader.value_stride)
-        result = reader.lookup_batch(question.token, token, memoryview(keys), memoryview(values), question.count)
+        keys = bytearray(count * info.key_size)
+        values = bytearray(count * reader.value_stride)
+        result = reader.lookup_batch(question.token, token, memoryview(keys), memoryview(values), count)
+        if result.outcome is BatchOutcome.GROW and count == limit:
+            raise LimitExceeded(f"one bucket of this map holds more than the {limit} entries that one answer brings")
         return bodies.Batch(
             count=result.count,
             keys=bytes(memoryview(keys)[: result.count * info.key_size]),

@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 import os
 import platform
+import pwd
 import struct
 from collections.abc import Iterable
 from enum import IntEnum
@@ -18,7 +19,7 @@ from typing import Any
 
 from cffi import FFI
 
-from app.errors import AppError
+from app.errors import AppError, BadSetting
 from app.uapi.call import NR_BPF
 from app.uapi.enums import BpfCmd
 
@@ -59,6 +60,7 @@ BROKER_COMMANDS = READER_COMMANDS | {
 }
 """What the broker needs of bpf(2) once its iterator programs are loaded."""
 
+_PR_SET_PDEATHSIG, _PR_GET_PDEATHSIG = 1, 2
 _PR_SET_DUMPABLE, _PR_CAPBSET_DROP, _PR_SET_SECUREBITS = 4, 24, 28
 _PR_SET_NO_NEW_PRIVS, _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL = 38, 47, 4
 # NOROOT, NO_SETUID_FIXUP, KEEP_CAPS off and NO_CAP_AMBIENT_RAISE, each with its lock: being uid 0 means nothing any more.
@@ -163,15 +165,18 @@ def confine_broker() -> None:
     _install(_broker_filter())
 
 
-def confine_reader(uid: int, gid: int) -> None:
+def powerless(uid: int, gid: int) -> None:
     """Become an account without any capability whose bpf(2) can only read through descriptors that it holds.
 
-    For the web and the recorder, between fork and exec; a process that has that account already, and no root, is fine.
+    For the web and the recorder, at their start or between fork and exec; a process that has that account already, and
+    no root, is fine. A signal asked for by `signal_on_parent_death` stays asked for.
 
     raises  NotConfined; also when uid 0 was asked for
     """
     if uid == 0:
         raise NotConfined("running a reader as root", errno.EPERM)
+    death_signal = _ffi.new("int *")
+    _prctl("PR_GET_PDEATHSIG", _PR_GET_PDEATHSIG, int(_ffi.cast("uintptr_t", death_signal)))
     _drop_bounding_set(frozenset())
     try:
         if os.geteuid() == 0:
@@ -184,8 +189,29 @@ def confine_reader(uid: int, gid: int) -> None:
         raise NotConfined(f"becoming user {uid}, group {gid}", error.errno or errno.EPERM) from None
     _ambient_clear()
     _set_capabilities(frozenset())
+    if death_signal[0]:  # The kernel forgets it when the user changes.
+        signal_on_parent_death(death_signal[0])
     _no_new_privileges()
     _install(_reader_filter())
+
+
+def account(user: str) -> tuple[int, int]:
+    """Uid and gid of an account, by name or number; a number that has no account is its own group.
+
+    raises  BadSetting if there is no account of that name
+    """
+    try:
+        entry = pwd.getpwuid(int(user)) if user.isdecimal() else pwd.getpwnam(user)
+    except KeyError:
+        if user.isdecimal():
+            return int(user), int(user)
+        raise BadSetting("user", user, "an account of this host") from None
+    return entry.pw_uid, entry.pw_gid
+
+
+def signal_on_parent_death(number: int) -> None:
+    """Ask the kernel for a signal when the thread that started this process ends; a child does not inherit it."""
+    _prctl("PR_SET_PDEATHSIG", _PR_SET_PDEATHSIG, number)
 
 
 def undumpable() -> None:

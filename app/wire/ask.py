@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self, TypeVar
 
@@ -88,7 +87,8 @@ class Client:
 
     def lookup(self, map_id: int, key: bytes, value: bytes = b"") -> bytes | None:
         """One value by the broker's own look-up, None when there is no such key; `value` is what a bloom filter is asked for."""
-        return self._plain(Verb.LOOKUP, bodies.AskLookup(map_id, key, value), bodies.Found).value
+        # The broker fills up with zeros, so a fresh buffer costs nothing to send.
+        return self._plain(Verb.LOOKUP, bodies.AskLookup(map_id, key, value.rstrip(b"\0")), bodies.Found).value
 
     def next_key(self, map_id: int, key: bytes | None) -> bytes | None:
         """Fetch the key after `key` (None: the first), None after the last, by the broker's own call."""
@@ -121,14 +121,3 @@ class Client:
         if not isinstance(answer, bodies.Opened):
             raise TypeError(f"{verb.name} was answered with {type(answer).__name__}")
         return answer, descriptor
-
-
-def connect(path: Path, timeout_s: float = 20.0) -> Client:
-    """Give a client of the broker that listens at `path`; the first question opens the first connection.
-
-    timeout_s  a walk over every process of a busy host takes a while; a broker that takes longer is stuck
-    """
-    # A command that runs the broker's code in its own process needs no sockets, and its start is measured.
-    from app.wire.connection import SocketTransport
-
-    return Client(SocketTransport(path, timeout_s))

@@ -12,6 +12,7 @@ from threading import Lock
 import msgspec
 
 from app.wire import bodies, fdpass, frame, refusals, sealed
+from app.wire.ask import Client
 from app.wire.errors import BadFrame, BrokerAbsent, BrokerClosed, BrokerSlow
 from app.wire.verbs import SHAPES, Verb
 
@@ -139,3 +140,11 @@ class SocketTransport:
             sock.close()
             raise BrokerAbsent(str(self._path), error.strerror or str(error)) from None
         return sock
+
+
+def connect(path: Path, timeout_s: float = 20.0) -> Client:
+    """Give a client of the broker that listens at `path`; the first question opens the first connection.
+
+    timeout_s  a walk over every process of a busy host takes a while; a broker that takes longer is stuck
+    """
+    return Client(SocketTransport(path, timeout_s))
