@@ -9,8 +9,13 @@ import msgspec
 from flask import Flask, Response, g, make_response, redirect, request
 from werkzeug.exceptions import HTTPException
 
+from app.btf.errors import BtfError
+from app.columns import errors as columns
 from app.errors import AppError, BadSetting, UsageError
+from app.maps import errors as maps
+from app.uapi import errors as kernel
 from app.web import gate, problems, rendering
+from app.wire import errors as wire
 
 log = logging.getLogger("bpf_atlas.web")
 
@@ -21,6 +26,18 @@ STATUS: dict[type[AppError], HTTPStatus] = {
     problems.TooManyAttempts: HTTPStatus.TOO_MANY_REQUESTS,
     problems.BadArgument: HTTPStatus.BAD_REQUEST,
     problems.NotHere: HTTPStatus.NOT_FOUND,
+    maps.NoSuchMap: HTTPStatus.NOT_FOUND,
+    maps.NoSuchEntry: HTTPStatus.NOT_FOUND,
+    maps.ViewGone: HTTPStatus.GONE,
+    maps.CannotList: HTTPStatus.NOT_IMPLEMENTED,
+    maps.CannotLookUp: HTTPStatus.NOT_IMPLEMENTED,
+    maps.AmbiguousName: HTTPStatus.CONFLICT,
+    columns.ColumnsError: HTTPStatus.UNPROCESSABLE_ENTITY,
+    BtfError: HTTPStatus.UNPROCESSABLE_ENTITY,
+    kernel.ObjectGone: HTTPStatus.GONE,
+    kernel.KernelError: HTTPStatus.BAD_GATEWAY,
+    wire.WireError: HTTPStatus.SERVICE_UNAVAILABLE,
+    wire.Declined: HTTPStatus.CONFLICT,
     UsageError: HTTPStatus.BAD_REQUEST,
     BadSetting: HTTPStatus.INTERNAL_SERVER_ERROR,
 }
@@ -30,11 +47,13 @@ TITLES = {
     HTTPStatus.FORBIDDEN: "Not allowed",
     HTTPStatus.NOT_FOUND: "Not found",
     HTTPStatus.METHOD_NOT_ALLOWED: "Not possible here",
-    HTTPStatus.GONE: "This map is gone",
+    HTTPStatus.GONE: "Gone",
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "Too much at once",
     HTTPStatus.UNPROCESSABLE_ENTITY: "That cannot be understood",
     HTTPStatus.TOO_MANY_REQUESTS: "Slow down",
+    HTTPStatus.CONFLICT: "Not possible now",
     HTTPStatus.INTERNAL_SERVER_ERROR: "A fault of ours",
+    HTTPStatus.BAD_GATEWAY: "The kernel refused",
     HTTPStatus.NOT_IMPLEMENTED: "Not possible on this map",
     HTTPStatus.SERVICE_UNAVAILABLE: "The broker does not answer",
 }

@@ -5,11 +5,27 @@ from __future__ import annotations
 import uuid
 from typing import TYPE_CHECKING
 
-from flask import Flask, Response, g, request
+from flask import Flask, Response, g
 
-from app.web import assets, errors, gate, health, login, rendering, reports
+from app.web import (
+    assets,
+    backend,
+    entries,
+    entry_page,
+    errors,
+    gate,
+    health,
+    login,
+    overview,
+    relations_page,
+    rendering,
+    reports,
+    schema_page,
+)
+from app.web.api import views as api
 from app.web.headers import Doorway
 from app.web.hosts import allowed
+from app.web.login_link import ADDRESS
 from app.web.private import Folder
 from app.web.sessions import Sessions
 
@@ -28,6 +44,7 @@ def create_app(settings: Settings, client: Client, folder: Folder | None = None)
     folder    DATA/web, opened before privileges were dropped; by default opened now
     """
     folder = folder or Folder.prepare(settings)
+    folder.write(ADDRESS, settings.listen.encode("ascii"))
     sessions = Sessions(folder)
     static = assets.Assets(assets.folder("static"))
     app = Flask("app.web", template_folder=str(assets.folder("templates")), static_folder=None)
@@ -47,6 +64,9 @@ def create_app(settings: Settings, client: Client, folder: Folder | None = None)
     app.register_blueprint(reports.blueprint(reports.Tally()))
     app.register_blueprint(login.blueprint(settings, folder, sessions))
     app.register_blueprint(health.blueprint(client))
+    shared = backend.connect(settings, client)
+    for pages in (overview, entries, entry_page, schema_page, relations_page, api):
+        app.register_blueprint(pages.blueprint(shared))
 
     @app.after_request
     def _tell_id(response: Response) -> Response:

@@ -5,6 +5,7 @@ Only the SHA-256 of an unused token is kept; using it removes the file. No flask
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import hmac
 import secrets
@@ -14,6 +15,7 @@ from app.settings import Settings
 from app.web.private import Folder
 
 FILE = "login-token"
+ADDRESS = "address"
 VALID_S = 30 * 60
 TOKEN_BYTES = 32
 
@@ -29,10 +31,20 @@ def new_login_link(settings: Settings) -> str:
     return f"{base_url(settings)}/login?token={token}"
 
 
+def link_to_running(settings: Settings) -> str:
+    """As new_login_link, at the address that the running web last listened on; `settings.listen` where none ever did."""
+    folder = Folder.prepare(settings)
+    try:
+        kept = folder.read(ADDRESS) or b""
+    finally:
+        folder.close()
+    return new_login_link(dataclasses.replace(settings, listen=kept.decode("ascii") or settings.listen))
+
+
 def base_url(settings: Settings) -> str:
     """Where a browser on this host finds the dashboard: a wildcard address becomes loopback."""
     host, _, port = settings.listen.rpartition(":")
-    host = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]", "": "127.0.0.1", "*": "127.0.0.1"}.get(host, host)  # noqa: S104
+    host = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]", "": "127.0.0.1", "*": "127.0.0.1"}.get(host, host)
     return f"http://{host}:{port}" if port != "80" else f"http://{host}"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from flask import Flask, Response, current_app, g, make_response, render_template, request
 from jinja2 import StrictUndefined
@@ -92,4 +92,4 @@ def page_or_fragment(page: str, fragment: str, **context: Any) -> Response:
 
 def as_response(answer: AnyResponse) -> Response:
     """Flask's own type for what `redirect` gives."""
-    return cast(Response, current_app.make_response(answer))
+    return current_app.make_response(answer)

@@ -56,7 +56,7 @@ class Web(BaseApplication):
             "errorlog": "-",
             "loglevel": "warning",
             "proc_name": "bpf-atlas web",
-            "worker_tmp_dir": "/dev/shm" if os.access("/dev/shm", os.W_OK) else None,  # noqa: S108
+            "worker_tmp_dir": "/dev/shm" if os.access("/dev/shm", os.W_OK) else None,
         }
         if "control_socket_disable" in self.cfg.settings:  # gunicorn 25.1
             fixed["control_socket_disable"] = True

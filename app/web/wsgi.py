@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from app.web.factory import create_app
-from app.wire.ask import connect
+from app.wire.connection import connect
 
 if TYPE_CHECKING:
     from flask import Flask

@@ -1,0 +1,1 @@
+"""The JSON API below /api/v1: the same readings as the pages, described by openapi.json."""

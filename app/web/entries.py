@@ -1,0 +1,251 @@
+"""The entries of a map: filtered, ordered, paged; one look-up by exact key; the same as a file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from flask import Blueprint, Response, redirect, request
+
+from app.columns.cell import Cell, Head, cells, head, heads, row_count
+from app.columns.errors import ColumnsError
+from app.columns.table import Layout
+from app.maps.opening import OpenMap, open_map
+from app.maps.entry import is_member, parse
+from app.maps.errors import CannotList, CannotLookUp
+from app.maps.kinds import Enumerate, Meaning
+from app.maps.page import Page, Query, read_page
+from app.maps.walk import Completeness
+from app.uapi.enums import BpfMapType
+from app.web import arguments
+from app.web.backend import Backend
+from app.web.downloads import download
+from app.web.errors import status_of
+from app.web.frame import frame_of
+from app.web.host_names import names
+from app.web.rendering import as_response, page_or_fragment
+from app.web.state import FORMATS, EntriesState, is_form, read_state
+from app.web.text import plural, thousands
+
+KEY_COLUMNS = 8
+VALUE_COLUMNS = 12
+MAX_CPUS_AS_COLUMNS = 16
+OWNED = frozenset({Enumerate.SOCKETS, Enumerate.INODES, Enumerate.TASKS, Enumerate.CGROUPS, Enumerate.RING, Enumerate.PEEK})
+"""Types whose shown keys are not what a look-up takes."""
+COMPLETENESS = {
+    Completeness.EXACT: ("ok", "one moment, complete"),
+    Completeness.WALKED: ("ok", "walked once, complete"),
+    Completeness.CAPPED: ("warned", "stopped at the limit, not complete"),
+    Completeness.PARTIAL: ("warned", "what this type shows"),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """One row of the table."""
+
+    key_hex: str
+    """Empty where a look-up cannot take the key."""
+    cells: list[Cell]
+    map_link: int
+    """Id of the map that the value names, or 0."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sheet:
+    """What the table and the bar above it show."""
+
+    heads: list[Head]
+    groups: list[tuple[str, str, int]]
+    """(group, what it is, columns)"""
+    lines: list[Line]
+    page: Page
+    clock: str
+    took_ms: int
+    trust: tuple[str, str]
+    """(CSS class, words)"""
+    rows: str
+    notes: list[str]
+
+
+def blueprint(backend: Backend) -> Blueprint:
+    """GET /maps/ID."""
+    bp = Blueprint("entries", __name__)
+
+    @bp.get("/maps/<map_id>")
+    def show(map_id: str) -> Response:
+        state = read_state(arguments.map_id(map_id))
+        file_kind = arguments.choice("format", FORMATS)
+        if is_form(state) and not state.key and not file_kind:
+            return as_response(redirect(state.link(cursor=state.cursor), code=303))
+        with open_map(backend.client, backend.btfs, state.map_id) as opened:
+            if file_kind:
+                return download(
+                    backend, opened, kind=file_kind, where=state.where, sort=state.sort, cursor=state.cursor,
+                    columns=list(state.columns),
+                )  # fmt: skip
+            return _page(backend, opened, state)
+
+    return bp
+
+
+def _page(backend: Backend, opened: OpenMap, state: EntriesState) -> Response:
+    problem: Exception | None = None
+    field = ""
+    answer = ""
+    sheet: Sheet | None = None
+    refusal: CannotList | None = None
+    try:
+        field = "key"
+        if state.key:
+            found = _exact(opened, state.key)
+            if isinstance(found, Response):
+                return found
+            answer = found
+        field = "where"
+        sheet = read_sheet(backend, opened, state)
+    except CannotList as cannot:
+        refusal = cannot
+    except (ColumnsError, CannotLookUp) as error:
+        problem = error
+    response = page_or_fragment(
+        "maps/entries.html",
+        "maps/_entries.html",
+        frame=frame_of(opened, "entries"),
+        state=state,
+        sheet=sheet,
+        refusal=refusal,
+        problem=str(problem) if problem else "",
+        column=getattr(problem, "column", None),
+        bad_field=field if problem else "",
+        answer=answer,
+        choices=_choices(opened, state) if not (refusal or problem) else [],
+        look_up=_look_up_hint(opened),
+        bloom=opened.facts.type == BpfMapType.BLOOM_FILTER,
+    )
+    if isinstance(problem, ColumnsError | CannotLookUp):
+        response.status_code = status_of(problem)
+    return response
+
+
+def read_sheet(backend: Backend, opened: OpenMap, state: EntriesState) -> Sheet:
+    """One page of the table. raises CannotList and what a filter, an order or a column can have wrong"""
+    query = Query(where=state.where, sort=state.sort, limit=state.limit, cursor=state.cursor)
+    page = read_page(opened, backend.views, query, max_entries=backend.settings.max_read_entries)
+    layout = page.sheet.table.layout
+    chosen = chosen_heads(layout, state)
+    table = page.table
+    rows = cells(table, chosen, slice(0, row_count(table)), names())
+    linked = opened.kind.enumerate not in OWNED and opened.facts.key_size > 0
+    keys = [key.tobytes().hex() for key in table.keys] if linked else []
+    if layout.datasec or (linked and not opened.kind.lookup):
+        keys = []
+    nested = opened.kind.meaning is Meaning.MAP_ID and table.values.shape[-1] >= 4
+    lines = [
+        Line(
+            key_hex=keys[index] if index < len(keys) else "",
+            cells=row,
+            map_link=int.from_bytes(table.values[index][:4].tobytes(), "little") if nested else 0,
+        )
+        for index, row in enumerate(rows)
+    ]
+    reading = page.sheet.reading
+    return Sheet(
+        heads=chosen,
+        groups=_groups(layout, chosen),
+        lines=lines,
+        page=page,
+        clock=_clock(reading.ended_at_ns),
+        took_ms=max(round((reading.ended_at_ns - reading.started_at_ns) / 1e6), 0),
+        trust=COMPLETENESS[reading.completeness] if page.matched is not None else ("", "the first of the map, read just now"),
+        rows=_rows_text(page, len(lines), opened),
+        notes=list(page.sheet.notes),
+    )
+
+
+def chosen_heads(layout: Layout, state: EntriesState) -> list[Head]:
+    """The columns: those that the address names, else the first of key and value."""
+    if state.columns:
+        return heads(layout, lenses=_for(layout, state, list(state.columns)), columns=list(state.columns))
+    every = heads(layout, lenses=dict(state.lenses))
+    if layout.datasec:
+        return every
+    keys = [one for one in every if one.group == "key"][:KEY_COLUMNS]
+    values = [one for one in every if one.group == "value"][:VALUE_COLUMNS]
+    if layout.n_cpus and state.fold != "sum":
+        values = [folded for one in values for folded in _fold(layout, one, state)]
+    return keys + values
+
+
+def _for(layout: Layout, state: EntriesState, columns: list[str]) -> dict[str, str]:
+    return {path: lens for path, lens in state.lenses if path in columns}
+
+
+def _fold(layout: Layout, one: Head, state: EntriesState) -> list[Head]:
+    ways = [f"cpu{cpu}" for cpu in range(min(layout.n_cpus, MAX_CPUS_AS_COLUMNS))] if state.fold == "each" else [state.fold]
+    folded = []
+    for way in ways:
+        try:
+            folded.append(head(layout, one.path.replace("value", f"value@{way}", 1), one.lens))
+        except ColumnsError:
+            return [one]
+    return folded
+
+
+def _groups(layout: Layout, chosen: list[Head]) -> list[tuple[str, str, int]]:
+    groups = []
+    if layout.datasec:
+        return []
+    for group, plan in (("key", layout.key), ("value", layout.value)):
+        width = sum(one.group == group for one in chosen)
+        if width and plan is not None:
+            what = f"{plan.type_name} · {plan.size_bytes} B" if plan.type_name else f"{plan.size_bytes} B"
+            if group == "value" and layout.n_cpus:
+                what += f" on each of {plural(layout.n_cpus, 'CPU')}"
+            groups.append((group, what, width))
+    return groups
+
+
+def _choices(opened: OpenMap, state: EntriesState) -> list[tuple[Head, bool]]:
+    layout = opened.schema.layout
+    if layout.datasec or opened.kind.enumerate is Enumerate.RING:
+        return []
+    shown = {one.path.replace("@min", "").replace("@max", "") for one in chosen_heads(layout, state)}
+    every = heads(layout, lenses={path: lens for path, lens in state.lenses if "@" not in path})
+    return [(one, one.path in shown) for one in every]
+
+
+def _exact(opened: OpenMap, text: str) -> Response | str:
+    if opened.facts.type == BpfMapType.BLOOM_FILTER:
+        maybe = is_member(opened, parse(opened, text))
+        return "Maybe: the filter has all bits of this value set." if maybe else "Surely not: this value was never put in."
+    key = parse(opened, text)
+    return as_response(redirect(f"/maps/{opened.facts.id}/entries/{key.hex()}", code=303))
+
+
+def _look_up_hint(opened: OpenMap) -> str:
+    """Placeholder of the exact-key box: the fields in order; empty where there is no look-up."""
+    from app.maps.entry import key_plan
+
+    try:
+        plan = key_plan(opened)
+    except CannotLookUp:
+        return ""
+    names_of = [node.path or node.type_name for node in plan.leaves() if not node.special][:KEY_COLUMNS]
+    return ", ".join(names_of) if plan.typed and names_of else "hex:… or bytes"
+
+
+def _rows_text(page: Page, shown: int, opened: OpenMap) -> str:
+    if page.sheet.table.layout.datasec:
+        return plural(shown, "variable")
+    if page.matched is None:
+        of = f" of about {thousands(opened.entries)}" if opened.entries is not None else ""
+        return f"first {thousands(shown)}{of}"
+    if not shown:
+        return "no rows"
+    return f"rows {thousands(page.offset + 1)}–{thousands(page.offset + shown)}"
+
+
+def _clock(at_ns: int) -> str:
+    local = datetime.fromtimestamp(at_ns / 1e9, tz=UTC).astimezone()
+    return f"{local:%H:%M:%S}.{at_ns // 1_000_000 % 1000:03d}"
