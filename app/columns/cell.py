@@ -130,14 +130,14 @@ def row_count(table: Table) -> int:
 def cells(
     table: Table,
     page_heads: Sequence[Head],
-    indices: NDArray[np.int64] | slice | Sequence[int],
+    indices: NDArray[np.int64] | slice | Sequence[int] | None = None,
     names: Names = NO_NAMES,
 ) -> list[list[Cell]]:
-    """One list of cells per row at ``indices``, a cell per head."""
+    """One list of cells per row at ``indices`` (None: all), a cell per head."""
+    chosen = slice(None) if indices is None else indices
     if page_heads and page_heads[0].path == _VARIABLE_HEADS[0][0] and table.layout.datasec:
-        return _variables(table, indices, names)
-    at = indices if isinstance(indices, slice) else np.asarray(indices, np.int64)
-    page = table.take(at)
+        return _variables(table, chosen, names)
+    page = table.take(chosen if isinstance(chosen, slice) else np.asarray(chosen, np.int64))
     columns = [column_cells(page, one, names) for one in page_heads]
     return [list(row) for row in zip(*columns, strict=True)] if columns else [[] for _ in range(len(page))]
 

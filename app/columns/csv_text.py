@@ -25,12 +25,13 @@ def csv_chunks(table: Table, columns: Sequence[str] | None = None) -> Iterator[b
     """
     fields = [locate(table.layout, path) for path in (column_paths(table.layout) if columns is None else columns)]
     yield b",".join(_text_cell(field.path.encode()) for field in fields) + b"\n"
+    line = b",".join([b"%b"] * len(fields)) + b"\n"
     step = block_rows(table)
     for start in range(0, len(table), step):
         block = table.take(slice(start, start + step))
         texts = [_column(block, field) for field in fields]
         if texts:
-            yield b"\n".join(map(b",".join, zip(*texts, strict=True))) + b"\n"
+            yield b"".join(map(line.__mod__, zip(*texts, strict=True)))
 
 
 def _column(block: Table, field: Field) -> Texts:

@@ -22,6 +22,9 @@ BLOCK_ROWS = 1 << 16
 BLOCK_BYTES = 8 << 20
 """Raw bytes of a block at most (one row at least): JSON text and Python objects are a few times that."""
 
+LENS_ROWS = 1 << 12
+"""Rows at a time where people's readings go along, each of which is a cell first."""
+
 
 def json_chunks(table: Table, *, lens: bool = False) -> Iterator[bytes]:
     """One JSON list, an entry a line, in pieces; joined they are the document.
@@ -66,7 +69,7 @@ def block_rows(table: Table) -> int:
 
 def _blocks(table: Table, *, lens: bool) -> Iterator[Texts]:
     render = _Renderer(table.layout)
-    step = block_rows(table)
+    step = min(block_rows(table), LENS_ROWS) if lens else block_rows(table)
     for start in range(0, len(table), step):
         block = table.take(slice(start, start + step))
         rows = render.rows(block)
