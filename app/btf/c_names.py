@@ -110,7 +110,7 @@ def c_string(text: str) -> str:
 def _escaped(byte: int) -> str:
     if byte in b'"\\':
         return "\\" + chr(byte)
-    return chr(byte) if 32 <= byte < 127 else f"\\{byte:03o}"
+    return chr(byte) if chr(byte).isascii() and chr(byte).isprintable() else f"\\{byte:03o}"
 
 
 def is_c_attribute(text: str) -> bool:

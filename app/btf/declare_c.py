@@ -19,6 +19,7 @@ from app.btf.types import (
     FuncProto,
     Fwd,
     Int,
+    Param,
     Ptr,
     Struct,
     Type,
@@ -33,9 +34,11 @@ if TYPE_CHECKING:
     from app.btf.parse import Btf
 
 MAX_DEPTH = 160
+BYTE = 8
 BODY = "\x01"
 """Stands for an anonymous body while the declarator around it is spelled."""
 COMMENT_COLUMN = 48
+BYTES_OF_INT = 4
 
 
 def c(btf: Btf, type_id: int, *, comments: bool = False, name: str = "value") -> Declaration:
@@ -163,9 +166,10 @@ class _Writer(Speller):
             self._write(indent + 1, f"{name} = {_number(value.value, found.size_bytes)},")
         if not found.values:
             self._write(indent + 1, f"{self._names.ordinary((found.id, 0), (found.name or 'enum') + '___none')},")
-        mode = {1: "QI", 2: "HI", 4: "", 8: "DI"}[found.size_bytes]
-        fits = all(-(1 << 31) <= value.value < 1 << 32 for value in found.values)
-        attribute = f" __attribute__((mode({mode})))" if mode and (fits or found.size_bytes < 4) else ""
+        mode = {1: "QI", 2: "HI", 8: "DI"}.get(found.size_bytes)
+        if not all(-(1 << 31) <= value.value < 1 << 32 for value in found.values):
+            mode = None  # such values make it 8 bytes wide by themselves
+        attribute = f" __attribute__((mode({mode})))" if mode else ""
         self._write(indent, f"}}{attribute}{tail}")
 
     def _composite_body(self, indent: int, found: Composite, head: str, tail: str, note: str) -> None:
@@ -224,7 +228,7 @@ class _Writer(Speller):
         if to_byte:
             self._write(indent, f"unsigned char :{to_byte};")
             gap_bits -= to_byte
-        if gap_bits >= 8:
+        if gap_bits >= BYTE:
             self._write(indent, f"unsigned char __pad{n_pads}[{gap_bits // 8}];")
             n_pads += 1
         if gap_bits % 8:
@@ -295,29 +299,23 @@ class _Writer(Speller):
         if (type_id, whole) in self._declared or type_id == 0:
             return
         found = self._btf.type(type_id)
+        if type_id in self._open:
+            if pointed:
+                return
+            raise TooDeep(type_id, MAX_DEPTH)
         match found:
-            case Struct() | Union():
-                if type_id in self._open:
-                    if pointed:
-                        return
-                    raise TooDeep(type_id, MAX_DEPTH)
-                if not whole and found.name:
-                    self._write(0, f"{self.base_name(found, 0)};")
-                else:
-                    self._need_members(found, depth, pointed=pointed)
-                    if found.name:
-                        self._body(0, found, "", ";\n", "")
+            case Struct() | Union() if whole or not found.name:
+                self._need_members(found, depth, pointed=pointed)
+                self._define(found)
             case Enum():
-                if found.name:
-                    self._declared |= {(type_id, True), (type_id, False)}
-                    self._body(0, found, "", ";\n", "")
-            case Fwd():
-                if found.name:
-                    self._write(0, f"{self.base_name(found, 0)};")
+                self._declared |= {(type_id, True), (type_id, False)}
+                self._define(found)
+            case Struct() | Union() | Fwd():
+                self._announce(found)
             case Typedef():
                 self._need(found.target, whole=whole, pointed=pointed, depth=depth + 1)
-                if (type_id, not whole) not in self._declared and found.name not in BUILT_IN_TYPEDEFS:
-                    self._declare(0, "typedef ", found.target, self._names.ordinary(found.id, found.name), "", "")
+                if (type_id, not whole) not in self._declared:
+                    self._typedef(found)
             case Int() | Float():
                 if text := int_typedef(found):
                     self._write(0, text)
@@ -326,12 +324,24 @@ class _Writer(Speller):
             case Array():
                 self._need(found.element, whole=True, pointed=pointed, depth=depth + 1)
             case FuncProto():
-                for needed in (found.result, *(param.type_id for param in found.params)):
-                    self._need(needed, whole=False, pointed=True, depth=depth + 1)
+                for param in (Param("", found.result), *found.params):
+                    self._need(param.type_id, whole=False, pointed=True, depth=depth + 1)
             case _:
                 target = found.prototype if isinstance(found, Func) else getattr(found, "target", 0)
                 self._need(target, whole=whole, pointed=pointed, depth=depth + 1)
         self._declared.add((type_id, whole))
+
+    def _typedef(self, found: Typedef) -> None:
+        if found.name not in BUILT_IN_TYPEDEFS:
+            self._declare(0, "typedef ", found.target, self._names.ordinary(found.id, found.name), "", "")
+
+    def _announce(self, found: Composite | Fwd) -> None:
+        if found.name:
+            self._write(0, f"{self.base_name(found, 0)};")
+
+    def _define(self, found: Composite | Enum) -> None:
+        if found.name:
+            self._body(0, found, "", ";\n", "")
 
     def _need_members(self, found: Composite, depth: int, *, pointed: bool) -> None:
         self._open.add(found.id)
@@ -355,7 +365,7 @@ def _word(found: Composite | Enum | Fwd) -> str:
 
 
 def _number(value: int, size_bytes: int) -> str:
-    if size_bytes < 8 and -(1 << 31) <= value < 1 << 31:
+    if size_bytes <= BYTES_OF_INT and -(1 << 31) <= value < 1 << 31:
         return str(value)
     if value < -(1 << 63) + 1:
         return "(-9223372036854775807LL - 1)"

@@ -5,11 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from app.btf.declaration import Declaration
-from app.btf.shape import Field, Shape, Shapes, one_line, shapes_of
+from app.btf.shape import INT128_BYTES, Field, Shape, Shapes, one_line, shapes_of
 from app.btf.words import Unique, camel, plain
 
 if TYPE_CHECKING:
     from app.btf.parse import Btf
+
+MAX_ALIGN_BYTES = 8
+"""No type of Go asks for more."""
 
 
 def go(btf: Btf, type_id: int, *, name: str = "value") -> Declaration:
@@ -17,7 +20,7 @@ def go(btf: Btf, type_id: int, *, name: str = "value") -> Declaration:
 
     raises   BtfError
     """
-    return _Writer(shapes_of(btf, type_id, name)).declaration(name)
+    return _Writer(shapes_of(btf, type_id, name)).declaration()
 
 
 class _Writer:
@@ -28,7 +31,7 @@ class _Writer:
         self._names = [given(camel(shape.name)) for shape in shapes.shapes]
         self._aligns: list[int] = []
 
-    def declaration(self, name: str) -> Declaration:
+    def declaration(self) -> Declaration:
         shapes = self._shapes
         lines: list[str] = []
         constants = Unique()
@@ -42,7 +45,7 @@ class _Writer:
         for shape in shapes.shapes:
             lines += [*self._shape(shape), ""]
         if shapes.top.shape < 0 or shapes.top.counts:
-            type_text = camel(name)
+            type_text = camel(shapes.name)
             lines.append(f"type {type_text} {self._type(shapes.top)[0]} // {one_line(shapes.top.comment)}")
         else:
             type_text = self._names[shapes.top.shape]
@@ -60,7 +63,7 @@ class _Writer:
                 text, align = "byte", 1
             case "float":
                 text, align = f"float{field.size_bytes * 8}", field.size_bytes
-            case _ if field.size_bytes == 16:
+            case _ if field.size_bytes == INT128_BYTES:
                 self._warnings.append(
                     "Go has no 128-bit integer: it stands as two uint64, low half first on little-endian."
                 )
@@ -78,7 +81,7 @@ class _Writer:
             return lines + [f"//   {one_line(field.name)} {self._type(field)[0]}" for field in shape.fields]
         given = Unique()
         limit = 1
-        while limit < 8 and shape.size_bytes % (limit * 2) == 0 and shape.size_bytes:
+        while limit < MAX_ALIGN_BYTES and shape.size_bytes % (limit * 2) == 0 and shape.size_bytes:
             limit *= 2
         lines = [f"type {name} struct {{ // {shape.size_bytes} bytes"]
         most = 1

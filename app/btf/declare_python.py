@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from app.btf.declaration import Declaration
-from app.btf.shape import Field, Shape, one_line, shapes_of
+from app.btf.shape import INT128_BYTES, Field, Shape, one_line, shapes_of
 from app.btf.words import PYTHON_KEYWORDS, Unique, plain
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ def python(btf: Btf, type_id: int, *, name: str = "value") -> Declaration:
     raises   BtfError
     """
     shapes = shapes_of(btf, type_id, name)
-    names = [plain(shape.name, PYTHON_KEYWORDS) for shape in shapes.shapes]
+    names = [_class_name(shape.name) for shape in shapes.shapes]
     prefix = "BigEndian" if btf.byte_order == "big" else ""
     lines = ["import ctypes", ""]
     constants = Unique()
@@ -30,10 +30,16 @@ def python(btf: Btf, type_id: int, *, name: str = "value") -> Declaration:
         lines += ["", *_shape(shape, names, prefix), ""]
     warnings = tuple(sentence for sentence in shapes.warnings if "big-endian" not in sentence)
     if shapes.top.shape < 0 or shapes.top.counts:
-        alias = plain(name, PYTHON_KEYWORDS)
+        alias = plain(shapes.name, PYTHON_KEYWORDS)
         lines.append(f"{alias} = {_type(shapes.top, names, prefix)}  # {one_line(shapes.top.comment)}")
         return Declaration("\n".join(lines) + "\n", warnings, alias)
     return Declaration("\n".join(lines), warnings, names[shapes.top.shape])
+
+
+def _class_name(name: str) -> str:
+    """Return the name with one underscore in front at most: within a class Python changes those with two."""
+    name = plain(name, PYTHON_KEYWORDS)
+    return f"_{name.lstrip('_')}" if name.startswith("__") else name
 
 
 def _type(field: Field, names: list[str], prefix: str) -> str:
@@ -44,8 +50,8 @@ def _type(field: Field, names: list[str], prefix: str) -> str:
         case "bytes":
             text = "ctypes.c_uint8"
         case "float":
-            text = "ctypes.c_float" if field.size_bytes == 4 else "ctypes.c_double"
-        case _ if field.size_bytes == 16:
+            text = {4: "ctypes.c_float", 8: "ctypes.c_double"}[field.size_bytes]
+        case _ if field.size_bytes == INT128_BYTES:
             text, counts = "ctypes.c_uint64", (*counts, 2)
         case _:
             text = f"ctypes.c_{'' if field.encoding == 'signed' else 'u'}int{field.size_bytes * 8}"

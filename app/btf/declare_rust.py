@@ -32,7 +32,7 @@ def rust(btf: Btf, type_id: int, *, name: str = "value") -> Declaration:
     for shape in shapes.shapes:
         lines += [*_shape(shape, names), ""]
     if shapes.top.shape < 0 or shapes.top.counts:
-        alias = plain(name, RUST_KEYWORDS)
+        alias = plain(shapes.name, RUST_KEYWORDS)
         lines.append(f"pub type {alias} = {_type(shapes.top, names)}; // {one_line(shapes.top.comment)}")
         return Declaration("\n".join(lines) + "\n", shapes.warnings, alias)
     return Declaration("\n".join(lines), _warnings(shapes), names[shapes.top.shape])

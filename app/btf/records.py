@@ -49,6 +49,9 @@ KIND_SHIFT = 24
 KIND_MASK = 0x7F
 KIND_FLAG = 1 << 31
 HEAD_WORDS = 3
+MAX_INT_BYTES = 16
+WHOLE = 0xFFFFFFFF
+"""component_idx -1: a declaration tag on the thing itself."""
 
 _BEYOND = 1 << 40
 """Words of a kind that is not known: sends the scan past any end, where it is reported, without a test per record."""
@@ -116,7 +119,7 @@ def decode(words: Words, at: int, type_id: int, strings: Strings) -> Type:
 def _int(words: Words, at: int, type_id: int, strings: Strings) -> Int:
     size_bytes, encoding = words[at + 2], words[at + 3]
     bits, offset_bits = encoding & 0xFF, (encoding >> 16) & 0xFF
-    if not 0 < size_bytes <= 16 or bits + offset_bits > size_bytes * 8:
+    if not 0 < size_bytes <= MAX_INT_BYTES or bits + offset_bits > size_bytes * 8:
         raise BadRecord(type_id, f"an integer of {size_bytes} bytes cannot have {bits} bits at bit {offset_bits}")
     flags = encoding >> 24
     return Int(
@@ -248,7 +251,7 @@ def _decl_tag(words: Words, at: int, type_id: int, strings: Strings) -> DeclTag:
         type_id,
         words[at + 2],
         strings.at(words[at]),
-        None if index == 0xFFFFFFFF else index,
+        None if index == WHOLE else index,
         bool(words[at + 1] & KIND_FLAG),
     )
 

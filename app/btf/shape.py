@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 MAX_DEPTH = 40
 MAX_FIELDS = 20_000
+INT128_BYTES = 16
 
 Encoding = Literal["unsigned", "signed", "float", "bytes", "shape"]
 
@@ -91,6 +92,8 @@ class Shapes:
     shapes: tuple[Shape, ...]
     enums: tuple[Names, ...]
     top: Field
+    name: str
+    """What to call the type where it is no shape: its own name, or the one asked for."""
     warnings: tuple[str, ...]
 
 
@@ -103,7 +106,10 @@ def shapes_of(btf: Btf, type_id: int, name: str) -> Shapes:
     top = builder.top(type_id, name)
     if btf.byte_order == "big":
         builder.warn("The values are big-endian: on a little-endian machine swap the bytes of each number.")
-    return Shapes(tuple(builder.shapes), tuple(builder.enums.values()), top, tuple(builder.warnings))
+    found = btf.type(type_id)
+    if isinstance(found, Typedef | Enum | Var) and found.name:
+        name = found.name
+    return Shapes(tuple(builder.shapes), tuple(builder.enums.values()), top, name, tuple(builder.warnings))
 
 
 class _Builder:
@@ -191,7 +197,7 @@ class _Builder:
                     self.warn(
                         "bool is a byte here: a program may store more than 0 and 1 in it, which few languages bear."
                     )
-                if found.size_bytes == 16:
+                if found.size_bytes == INT128_BYTES:
                     self.warn("__int128 is aligned to 16 bytes in C; other languages may align it less.")
                 if found.size_bytes & (found.size_bytes - 1):
                     return Field(name, offset, "bytes", 1, (*at, found.size_bytes), -1, comment)

@@ -30,7 +30,7 @@ class Strings:
         self._budget_bytes = OVERLAP * len(section) + SPARE_BYTES
 
     def at(self, offset_bytes: int) -> str:
-        """Return the name at an offset; bytes that are not UTF-8 stand as ``\\xNN``.
+        r"""Return the name at an offset; bytes that are not UTF-8 stand as ``\xNN``.
 
         raises   BadString past the end, TooLarge where overlapping names add up to many times the section
         """

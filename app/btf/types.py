@@ -1,8 +1,8 @@
-"""What a BTF record says, as frozen dataclasses: one per kind, named as ``include/uapi/linux/btf.h`` names it.
+r"""What a BTF record says, as frozen dataclasses: one per kind, named as ``include/uapi/linux/btf.h`` names it.
 
 ``id`` is the type's number (in split BTF it counts on from the base), ``name`` is "" for an anonymous type,
 and every reference to another type is its number. Sizes and offsets carry their unit. Names are text: bytes that are
-not UTF-8 stand as ``\\xNN``.
+not UTF-8 stand as ``\xNN``.
 """
 
 from __future__ import annotations

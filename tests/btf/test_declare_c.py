@@ -60,7 +60,17 @@ def test_structs_of_the_kernel_compile_to_the_same_offsets() -> None:
     btf = vmlinux()
     named = [one for one in btf if btf.kind(one) in {Kind.STRUCT, Kind.UNION} and btf.type(one).name]
     chosen = random.Random("structs").sample(named, N_STRUCTS)
-    for name in ("task_struct", "sk_buff", "sock", "tcp_sock", "iphdr", "tcphdr", "bpf_prog", "net_device", "desc_struct"):
+    for name in (
+        "task_struct",
+        "sk_buff",
+        "sock",
+        "tcp_sock",
+        "iphdr",
+        "tcphdr",
+        "bpf_prog",
+        "net_device",
+        "desc_struct",
+    ):
         chosen += btf.find(name, Kind.STRUCT)
     with ThreadPoolExecutor(2) as pool:
         complaints = list(pool.map(lambda one: _syntax(_with_asserts(btf, one)), chosen))
@@ -71,7 +81,17 @@ def test_structs_of_the_kernel_compile_to_the_same_offsets() -> None:
 @pytest.mark.kernel
 def test_structs_of_the_kernel_come_back_bit_for_bit() -> None:
     btf = vmlinux()
-    names = ["tcphdr", "iphdr", "sk_buff", "desc_struct", "page", "bpf_prog", "sched_dl_entity", "io_kiocb", "perf_event_attr"]
+    names = [
+        "tcphdr",
+        "iphdr",
+        "sk_buff",
+        "desc_struct",
+        "page",
+        "bpf_prog",
+        "sched_dl_entity",
+        "io_kiocb",
+        "perf_event_attr",
+    ]
     for name in names:
         (one,) = btf.find(name, Kind.STRUCT)
         again, found = compile_type(declare.c(btf, one).text, f"struct {name}")
@@ -238,9 +258,10 @@ def test_spelling_is_taken_back_by_the_compiler(c: str) -> None:
     spelling = btf.name_of(one)
     again, found = compile_type(context, spelling)
     assert again.name_of(found) == spelling
-    assert _syntax(
-        f"{context} _Static_assert(__builtin_types_compatible_p(__typeof__({c}), __typeof__({spelling})), \"\");"
-    ) == ""
+    assert (
+        _syntax(f'{context} _Static_assert(__builtin_types_compatible_p(__typeof__({c}), __typeof__({spelling})), "");')
+        == ""
+    )
 
 
 def test_anonymous_enum_is_written_where_it_is_used() -> None:

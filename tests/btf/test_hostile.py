@@ -356,7 +356,7 @@ def _mutate(blob: bytes, chance: random.Random) -> bytes:
 
 @pytest.mark.parametrize("target", ["bpfel", "bpfeb"])
 def test_mutations_of_real_btf_only_ever_raise_btf_error(target: str) -> None:
-    blob = compile_blob(SOURCE, target=target)  # type: ignore[arg-type]
+    blob = compile_blob(SOURCE, target=target)
     chance = random.Random(f"btf {target}")
     end = perf_counter() + 6
     tried = parsed = 0

@@ -179,11 +179,12 @@ def test_resolve_strips_what_does_not_change_the_value() -> None:
     btf = compile_btf('typedef const int id; volatile id __attribute__((btf_type_tag("t"))) *p; id v;')
     found = btf.resolve(btf.type(btf.find("v")[0]).target)  # type: ignore[union-attr]
     assert isinstance(found, t.Int)
+    circle = Writer()
+    circle.add(Kind.TYPEDEF, "a", 2)
+    circle.add(Kind.CONST, "", 1)
+    circled = circle.parse()
     with pytest.raises(TooDeep):
-        circle = Writer()
-        circle.add(Kind.TYPEDEF, "a", 2)
-        circle.add(Kind.CONST, "", 1)
-        circle.parse().resolve(1)
+        circled.resolve(1)
 
 
 # The oracle: `bpftool -j btf dump file FILE format raw`, type by type.
@@ -220,10 +221,9 @@ def _as_bpftool(found: t.Type) -> dict[str, Any]:
         case t.FuncProto():
             params = [{"name": p.name or "(anon)", "type_id": p.type_id} for p in found.params]
             return head | {"ret_type_id": found.result, "vlen": len(params), "params": params}
-        case t.Func():
-            return head | {"type_id": found.prototype, "linkage": found.linkage.name.lower()}
-        case t.Var():
-            return head | {"type_id": found.target, "linkage": found.linkage.name.lower()}
+        case t.Func() | t.Var():
+            target = found.prototype if isinstance(found, t.Func) else found.target
+            return head | {"type_id": target, "linkage": found.linkage.name.lower()}
         case t.Datasec():
             variables = [
                 {"type_id": v.type_id, "offset": v.offset_bytes, "size": v.size_bytes} for v in found.variables
@@ -303,7 +303,7 @@ def test_own_object_reads_as_bpftool_reads_it_in_both_byte_orders(target: Any, t
 
 
 def test_both_byte_orders_give_the_same_types() -> None:
-    little, big = (compile_btf(SOURCE, target=target) for target in ("bpfel", "bpfeb"))  # type: ignore[arg-type]
+    little, big = compile_btf(SOURCE, target="bpfel"), compile_btf(SOURCE, target="bpfeb")
     assert [little.type(one) for one in little] == [big.type(one) for one in big]
 
 
