@@ -245,7 +245,9 @@ class _Writer(Speller):
         else:
             note = f"offset {at // 8}, size {place.width_bits // 8}"
         tags = self._btf.tags(parent.id, place.index)
-        after = bits + "".join(f" __attribute__((btf_decl_tag({c_string(tag)})))" for tag in tags)
+        texts = [f"btf_decl_tag({c_string(tag)})" for tag in tags]
+        texts += filter(is_c_attribute, self._btf.attributes(parent.id, place.index))
+        after = bits + "".join(f" __attribute__(({text}))" for text in texts)
         if not name and not place.bit_field and not isinstance(self._btf.type(member.type_id), Struct | Union):
             name = f"__unnamed_{place.offset_bits}"
         self._flexible = flexible
@@ -259,6 +261,9 @@ class _Writer(Speller):
 
     def tag_text(self, tag: TypeTag) -> str:
         if not tag.attribute:
+            self.warnings.append(
+                "Type tags are attributes of clang: other compilers may pass over them with a warning."
+            )
             return f"__attribute__((btf_type_tag({c_string(tag.value)})))"
         if is_c_attribute(tag.value):
             return f"__attribute__(({tag.value}))"

@@ -127,12 +127,11 @@ class _Walk:
 
     def _inside(self, type_id: int, path: str, depth: int, start_bits: int) -> None:
         """Add the members of a struct, or those of the struct that an array has as its elements."""
-        found: Type = self._btf.resolve(type_id)
-        for _ in range(MAX_DEPTH):
-            if not isinstance(found, Array):
-                break
+        outer = self._btf.resolve(type_id)
+        found = self._element(outer)
+        while isinstance(outer, Array) and outer is not found:
             path += "[0]"
-            found = self._btf.resolve(found.element)
+            outer = self._btf.resolve(outer.element)
         if not isinstance(found, Struct | Union) or special(self._btf, found.id):
             return
         if depth > MAX_DEPTH:
@@ -140,11 +139,19 @@ class _Walk:
             return
         self._composite(found, path, depth, start_bits)
 
+    def _element(self, found: Type) -> Type:
+        """Return what an array (of arrays) holds, or the type itself."""
+        for _ in range(MAX_DEPTH):
+            if not isinstance(found, Array):
+                break
+            found = self._btf.resolve(found.element)
+        return found
+
     def _note(self, type_id: int, owner_id: int, index: int | None) -> str:
         notes = []
-        if kept := special(self._btf, type_id):
-            notes.append(kept.note)
         found = self._btf.resolve(type_id)
+        if kept := special(self._btf, self._element(found).id):
+            return kept.note
         match found:
             case Array() if found.count == 0:
                 notes.append("flexible array")

@@ -51,7 +51,8 @@ def parse(data: bytes, base: Btf | None = None) -> Btf:
     raises   BtfError and nothing else, here and in every method of the result, in time linear in the blob
     """
     header = read_header(data)
-    section = array("I", data[header.types_offset_bytes : header.types_offset_bytes + header.types_size_bytes])
+    section = array("I")
+    section.frombytes(data[header.types_offset_bytes : header.types_offset_bytes + header.types_size_bytes])
     if header.byte_order != sys.byteorder:
         section.byteswap()
     first_string = header.strings_offset_bytes
@@ -79,7 +80,7 @@ class Btf:
         self._end = self.first_id + len(starts)
         self._types: dict[int, Type] = {0: _VOID}
         self._name_offsets: array[int] | None = None
-        self._tags: dict[tuple[int, int | None], list[str]] | None = None
+        self._tags: dict[tuple[int, int | None], list[DeclTag]] | None = None
         self._pointer_bytes: int | None = None
 
     def __len__(self) -> int:
@@ -168,13 +169,11 @@ class Btf:
         for _ in range(MAX_DEPTH):
             found = self.resolve(current)
             match found:
-                case Int() | Float() | Struct() | Union() | Enum() | Datasec():
-                    size_bytes = count * found.size_bytes
+                case Int() | Float() | Struct() | Union() | Enum() | Datasec() | Ptr():
+                    size_bytes = count * (self.pointer_bytes if isinstance(found, Ptr) else found.size_bytes)
                     if size_bytes > MAX_SIZE_BYTES:
                         raise TooLarge(f"BTF type {type_id}: a size below 4 GiB was wanted, this is {size_bytes} bytes")
                     return size_bytes
-                case Ptr():
-                    return min(count * self.pointer_bytes, MAX_SIZE_BYTES)
                 case Array():
                     count *= found.count
                     if count > MAX_SIZE_BYTES:
@@ -212,17 +211,25 @@ class Btf:
 
     def tags(self, type_id: int, component_index: int | None = None) -> tuple[str, ...]:
         """Return the declaration tags of a type, or of its member or parameter of that index."""
+        return tuple(tag.value for tag in self.decl_tags(type_id, component_index) if not tag.attribute)
+
+    def attributes(self, type_id: int, component_index: int | None = None) -> tuple[str, ...]:
+        """Return the C attributes that newer compilers note in the same way (v6.14), such as "cold"."""
+        return tuple(tag.value for tag in self.decl_tags(type_id, component_index) if tag.attribute)
+
+    def decl_tags(self, type_id: int, component_index: int | None = None) -> tuple[DeclTag, ...]:
+        """Return the DECL_TAG records of a type, or of its member or parameter of that index."""
         if self._tags is None:
             self._tags = self._collect_tags()
         own = tuple(self._tags.get((type_id, component_index), ()))
-        return self.base.tags(type_id, component_index) + own if self.base else own
+        return self.base.decl_tags(type_id, component_index) + own if self.base else own
 
-    def _collect_tags(self) -> dict[tuple[int, int | None], list[str]]:
-        tags: dict[tuple[int, int | None], list[str]] = {}
+    def _collect_tags(self) -> dict[tuple[int, int | None], list[DeclTag]]:
+        tags: dict[tuple[int, int | None], list[DeclTag]] = {}
         words = self._words
         for index, at in enumerate(self._starts):
             if (words[at + 1] >> KIND_SHIFT) & KIND_MASK == Kind.DECL_TAG:
                 tag = self.type(self.first_id + index)
                 if isinstance(tag, DeclTag):
-                    tags.setdefault((tag.target, tag.component_index), []).append(tag.value)
+                    tags.setdefault((tag.target, tag.component_index), []).append(tag)
         return tags

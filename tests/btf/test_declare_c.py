@@ -237,6 +237,25 @@ def test_type_without_a_name_gets_one(c: str, text: str, type_text: str) -> None
     assert (declaration.text, declaration.type_text) == (text, type_text)
 
 
+def test_attributes_are_kept_where_they_are_c() -> None:
+    writer = Writer()
+    number = writer.integer("int", 4, encoding=1)
+    space = writer.add(Kind.TYPE_TAG, "address_space(1)", number, kind_flag=1)
+    evil = writer.add(Kind.TYPE_TAG, "x)) evil((", number, kind_flag=1)
+    one = writer.struct("s", 16, ("p", writer.add(Kind.PTR, "", space), 0), ("q", writer.add(Kind.PTR, "", evil), 64))
+    writer.add(Kind.DECL_TAG, "deprecated", one, 0, kind_flag=1)
+    writer.add(Kind.DECL_TAG, "hot", one, 1)
+    declaration = declare.c(writer.parse(), one)
+    assert declaration.text == (
+        "struct s {\n"
+        "\tint __attribute__((address_space(1))) *p __attribute__((deprecated));\n"
+        '\tint *q __attribute__((btf_decl_tag("hot")));\n'
+        "};\n"
+    )
+    assert declaration.warnings == ("The attribute 'x)) evil((' is left out: it is not plain C.",)
+    assert _syntax(declaration.text) == ""
+
+
 def test_struct_that_holds_itself_is_refused() -> None:
     writer = Writer()
     one = writer.struct("s", 8, ("s", 1, 0))

@@ -90,6 +90,12 @@ def test_fields_of_the_kernel_are_noted_and_not_opened(name: str) -> None:
     assert found.name == name
 
 
+def test_array_of_the_kernels_own_is_noted_and_not_opened() -> None:
+    btf, one = compile_type("struct bpf_timer { long long o[2]; };", "struct { struct bpf_timer timers[2][2]; }")
+    (row,) = outline(btf, one)
+    assert (row.path, row.type_name, row.note.split(":")[0]) == ("timers", "struct bpf_timer[2][2]", "timer")
+
+
 @pytest.mark.kernel
 @pytest.mark.parametrize("name", [name for name in STRUCTS if name != "bpf_task_work"])
 def test_the_kernel_has_a_struct_of_that_name(name: str) -> None:
