@@ -29,7 +29,7 @@ class NotRoot(DemoError):
 
 class ObjectMissing(DemoError):
     def __init__(self, name: str) -> None:
-        super().__init__(f"demo program {name}.bpf.o is not built: run `make build`")
+        super().__init__(f"demo program {name}.bpf.o is not built: run `make demo-objects`")
 
 
 class AlreadyRunning(DemoError):

@@ -14,12 +14,12 @@ from demo._prototypes import CDEF
 from demo.errors import LibraryMissing, ObjectMissing, Refused
 from demo.names import OBJECTS
 
-KIND_DATASEC = 15
+KIND_TYPEDEF, KIND_DATASEC = 8, 15
 POP_ROOM = 4096
 """At least the value size of every queue and stack of the demo."""
 TC_INGRESS, TC_EGRESS = 1, 2
 
-ffi = FFI()
+ffi: Any = FFI()
 ffi.cdef(CDEF)
 try:
     lib: Any = ffi.dlopen("libbpf.so.1")
@@ -31,7 +31,7 @@ if "BPF_ATLAS_DEMO_DEBUG" not in os.environ:
 
 
 def _checked(result: int, what: str) -> int:
-    """`result`, unless it is an error.
+    """Return `result`, unless it is an error.
 
     raises  Refused with libbpf's errno
     """
@@ -130,7 +130,7 @@ class Map:
         _checked(lib.bpf_map_update_elem(self.fd, where, ffi.from_buffer(value), flags), f"update {self.name}")
 
     def lookup(self, key: bytes, size_bytes: int) -> bytes | None:
-        """The value of `key` (`size_bytes` = all CPUs' together for a per-CPU map), None if there is none."""
+        """Return the value of `key` (`size_bytes` = all CPUs' together for a per-CPU map), None if there is none."""
         value = ffi.new("char[]", size_bytes)
         if lib.bpf_map_lookup_elem(self.fd, ffi.from_buffer(key), value) < 0:
             return None
@@ -170,7 +170,7 @@ class Object:
     def skip(self, program: str) -> None:
         """Before `load`: leave `program` out."""
         found = lib.bpf_object__find_program_by_name(self._pointer, program.encode())
-        _checked(lib.bpf_program__set_autoload(_pointer(found, f"find program {program}"), False), f"skip {program}")
+        _checked(lib.bpf_program__set_autoload(_pointer(found, f"find program {program}"), 0), f"skip {program}")
 
     def program(self, name: str) -> Program:
         found = lib.bpf_object__find_program_by_name(self._pointer, name.encode())
@@ -213,6 +213,15 @@ class Object:
     def attach_struct_ops(self, name: str) -> Link:
         return Link(_pointer(lib.bpf_map__attach_struct_ops(self._map_pointer(name)), f"register {name}"))
 
+    @property
+    def btf_fd(self) -> int:
+        return int(lib.bpf_object__btf_fd(self._pointer))
+
+    def typedef_id(self, name: str) -> int:
+        """Return the type id of a typedef in the object's BTF."""
+        btf = lib.bpf_object__btf(self._pointer)
+        return _checked(lib.btf__find_by_name_kind(btf, name.encode(), KIND_TYPEDEF), f"find type {name}")
+
     def _map_pointer(self, name: str) -> Any:
         return _pointer(lib.bpf_object__find_map_by_name(self._pointer, name.encode()), f"find map {name}")
 
@@ -227,9 +236,7 @@ class Object:
         raise Refused(f"find {variable} in {section} of {self.name}", 2)
 
 
-def create_map(  # noqa: PLR0913 (the fields of BPF_MAP_CREATE)
-    kind: int, name: str, *, key_size: int, value_size: int, max_entries: int, **options: int
-) -> Map:
+def create_map(kind: int, name: str, *, key_size: int, value_size: int, max_entries: int, **options: int) -> Map:
     """BPF_MAP_CREATE, for what no object file can declare. `options`: fields of ``struct bpf_map_create_opts``."""
     opts = ffi.new("struct bpf_map_create_opts *", {"sz": ffi.sizeof("struct bpf_map_create_opts"), **options})
     fd = lib.bpf_map_create(kind, name.encode(), key_size, value_size, max_entries, opts)
@@ -244,13 +251,12 @@ class Ring:
     """Reader of a ring buffer; `consume` takes what is there and returns how many records that were."""
 
     def __init__(self, ring: Map, sample: Callable[[bytes], None]) -> None:
-        @ffi.callback("int(void *, void *, size_t)")
         def take(_context: Any, data: Any, size: int) -> int:
             sample(bytes(ffi.buffer(data, size)))
             return 0
 
-        self._take = take  # C holds it, so Python must
-        self._pointer = _pointer(lib.ring_buffer__new(ring.fd, take, ffi.NULL, ffi.NULL), f"read {ring.name}")
+        self._take = ffi.callback("ring_sample", take)  # C holds it, so Python must
+        self._pointer = _pointer(lib.ring_buffer__new(ring.fd, self._take, ffi.NULL, ffi.NULL), f"read {ring.name}")
 
     def consume(self) -> int:
         return int(lib.ring_buffer__consume(self._pointer))
@@ -266,7 +272,7 @@ class UserRing:
         self._pointer = _pointer(lib.user_ring_buffer__new(ring.fd, ffi.NULL), f"write {ring.name}")
 
     def submit(self, record: bytes) -> bool:
-        """False when there is no room."""
+        """Write one record; False when there is no room."""
         room = lib.user_ring_buffer__reserve(self._pointer, len(record))
         if room == ffi.NULL:
             return False
@@ -282,12 +288,11 @@ class PerfEvents:
     """Reader of a perf event array: one event a CPU, opened and put into its slot."""
 
     def __init__(self, array: Map, sample: Callable[[bytes], None]) -> None:
-        @ffi.callback("void(void *, int, void *, uint32_t)")
         def take(_context: Any, _cpu: int, data: Any, size: int) -> None:
             sample(bytes(ffi.buffer(data, size)))
 
-        self._take = take
-        pointer = lib.perf_buffer__new(array.fd, 1, take, ffi.NULL, ffi.NULL, ffi.NULL)
+        self._take = ffi.callback("perf_sample", take)
+        pointer = lib.perf_buffer__new(array.fd, 1, self._take, ffi.NULL, ffi.NULL, ffi.NULL)
         self._pointer = _pointer(pointer, f"read {array.name}")
 
     def consume(self) -> int:

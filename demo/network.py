@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,7 @@ def ip(*arguments: str, batch: str | None = None) -> None:
     raises  ToolFailed with what it said
     """
     command = ["ip", *arguments]
-    done = subprocess.run(command, input=batch, capture_output=True, text=True, check=False)  # noqa: S603 (our words)
+    done = subprocess.run(command, input=batch, capture_output=True, text=True, check=False)
     if done.returncode:
         raise ToolFailed(" ".join(command), done.stderr)
 
@@ -64,10 +64,8 @@ def remove() -> None:
     """Remove what `make` made, as far as it is there."""
     for netns, device in ((CLIENT_NETNS, CLIENT_DEVICE), (SERVER_NETNS, SERVER_DEVICE)):
         if (NETNS_FOLDER / netns).exists():
-            try:
+            with suppress(ToolFailed):  # killed before the pair was made, or gone with the other end
                 ip("-n", netns, "link", "del", device)
-            except ToolFailed:
-                pass  # killed between the namespace and the pair, or gone with the other end
             ip("netns", "del", netns)
 
 

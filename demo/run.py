@@ -7,6 +7,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable
 from contextlib import ExitStack
 
@@ -37,23 +38,24 @@ TICK_S = 0.025
 
 
 def main(stop: threading.Event | None = None) -> int:
-    """Run until `stop` is set, or, without one, until SIGINT or SIGTERM. Returns the exit code 0.
+    """Run until `stop` is set (by another thread), or, without one, until SIGINT or SIGTERM. Returns the exit code 0.
 
     raises  DemoError (an AppError) when it cannot run here at all; what only some part lacks is printed instead
     """
     if os.geteuid() != 0:
         raise NotRoot
+    signals: list[int] = []  # not an Event: its lock may be held where the handler interrupts
     if stop is None:
-        stop = threading.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: stop.set())
+            signal.signal(number, lambda got, _frame: signals.append(got))
     sweep.claim()
     with ExitStack() as undo:
         undo.callback(sweep.clean)
         scene = build(undo)
         report(scene)
-        while not stop.wait(TICK_S):
+        while not signals and not (stop and stop.is_set()):
             scene.tick()
+            time.sleep(TICK_S)
     return 0
 
 
@@ -63,7 +65,8 @@ def build(undo: ExitStack) -> Scene:
         network.mount("bpf", BPFFS)
     PINS.mkdir(exist_ok=True)
     network.make()
-    cgroup = sweep.enter_cgroup()
+    cgroup, home = sweep.enter_cgroup()
+    undo.callback(sweep.join_cgroup, home)
     cgroup_fd = os.open(cgroup, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     undo.callback(os.close, cgroup_fd)
     scene = Scene(
@@ -76,7 +79,7 @@ def build(undo: ExitStack) -> Scene:
     for name, start in PARTS:
         try:
             start(scene)
-        except Refused as refused:
+        except (Refused, OSError) as refused:  # an OSError: no AF_XDP, say
             scene.refused.append(f"{name}: {refused}")
     traffic.start(scene)
     return scene

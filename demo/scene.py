@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import sys
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -10,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, TypeVar
 
+from demo.errors import Refused
 from demo.libbpf import Map, Object, Program
 from demo.names import PINS
 
@@ -30,7 +32,7 @@ class Tick:
     """Something to do every `interval_s` seconds."""
 
     interval_s: float
-    act: Callable[[], None]
+    act: Callable[[], object]
     due_s: float = 0.0
 
 
@@ -50,6 +52,8 @@ class Scene:
     refused: list[str] = field(default_factory=list)
     """One sentence for each thing that the kernel would not have."""
     ticks: list[Tick] = field(default_factory=list)
+    complaints: set[str] = field(default_factory=set)
+    """What ticks were refused while running, each sentence once."""
 
     def load(self, name: str, *, prepare: Callable[[Object], None] | None = None) -> Object:
         """Open, prepare and load the object `name`, and list its maps and programs.
@@ -78,16 +82,25 @@ class Scene:
             pinned.pin(path)
             self.resources.callback(path.unlink, missing_ok=True)
 
-    def every(self, interval_s: float, act: Callable[[], None]) -> None:
+    def every(self, interval_s: float, act: Callable[[], object]) -> None:
         self.ticks.append(Tick(interval_s, act, time.monotonic()))
 
     def tick(self) -> None:
-        """Do what is due."""
+        """Do what is due. What the kernel refuses by now (people edit and freeze these maps) is said once, on stderr."""
         now_s = time.monotonic()
         for tick in self.ticks:
             if now_s >= tick.due_s:
                 tick.due_s = max(tick.due_s + tick.interval_s, now_s)
-                tick.act()
+                self._act(tick)
+
+    def _act(self, tick: Tick) -> None:
+        try:
+            tick.act()
+        except Refused as refused:
+            sentence = str(refused)
+            if sentence not in self.complaints:
+                self.complaints.add(sentence)
+                sys.stderr.write(f"demo: {sentence}\n")
 
     def close(self) -> None:
         self.resources.close()

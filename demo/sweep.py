@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from demo import network
@@ -50,19 +51,16 @@ def clean() -> None:
             pin.unlink()
         PINS.rmdir()
     network.remove()
-    _leave_cgroup()
+    _remove_cgroup()
     STATE.unlink(missing_ok=True)
 
 
 def _unregister() -> None:
-    """A registered struct_ops map outlives its process: deleting its one element unregisters it."""
+    """Delete the one element of the struct_ops map: registered, it outlives its process."""
     registered = open_pin(STRUCT_OPS_PIN)
-    try:
+    with suppress(Refused):  # pinned, but not registered yet, or no longer
         registered.delete(bytes(4))
-    except Refused:
-        pass  # pinned, but not registered yet, or no longer
-    finally:
-        registered.close()
+    registered.close()
 
 
 def _cgroup_mount() -> Path | None:
@@ -70,22 +68,28 @@ def _cgroup_mount() -> Path | None:
     return found[0] if found else None
 
 
-def enter_cgroup() -> Path:
-    """Make the demo's cgroup and move this process there; returns its folder."""
+def enter_cgroup() -> tuple[Path, Path]:
+    """Make the demo's cgroup and move this process there; returns that folder and the one that it came from.
+
+    raises  Refused where cgroups may not be made
+    """
     mount = _cgroup_mount()
     if mount is None:
         network.mount("cgroup2", CGROUP_MOUNT)
         mount = CGROUP_MOUNT
+    home = mount / _own_cgroup().lstrip("/")
     folder = mount / CGROUP
-    folder.mkdir(exist_ok=True)
-    global _home  # noqa: PLW0603 (a process is in one cgroup)
-    _home = mount / _own_cgroup().lstrip("/")
+    try:
+        folder.mkdir(exist_ok=True)
+        join_cgroup(folder)
+    except OSError as error:
+        raise Refused(f"make the cgroup {folder}", error.errno or 0) from error
+    return folder, home
+
+
+def join_cgroup(folder: Path) -> None:
+    """Move this process, with all its threads, to the cgroup."""
     (folder / "cgroup.procs").write_text(str(os.getpid()), encoding="ascii")
-    return folder
-
-
-_home: Path | None = None
-"""The cgroup that this process came from."""
 
 
 def _own_cgroup() -> str:
@@ -93,14 +97,12 @@ def _own_cgroup() -> str:
     return next((line[3:] for line in lines if line.startswith("0::")), "/")
 
 
-def _leave_cgroup() -> None:
+def _remove_cgroup() -> None:
     mount = _cgroup_mount()
     if mount is None:
         return
     folder = mount / CGROUP
     if folder.is_dir():
-        if _home is not None:
-            (_home / "cgroup.procs").write_text(str(os.getpid()), encoding="ascii")
         folder.rmdir()
     if mount == CGROUP_MOUNT:
         network.unmount(CGROUP_MOUNT)

@@ -36,7 +36,7 @@ class Server:
     def __init__(self) -> None:
         self._selector = selectors.DefaultSelector()
         self._stop = threading.Event()
-        self._chance = random.Random(1)  # noqa: S311 (chance, not a secret)
+        self._chance = random.Random(1)
         with inside(SERVER_NETNS):
             for port in UDP_PORTS:
                 self._listen(socket.SOCK_DGRAM, SERVER_ADDRESS, port)
@@ -51,7 +51,7 @@ class Server:
         sock = socket.socket(socket.AF_INET, kind)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind((address, port))
-        sock.setblocking(False)
+        sock.settimeout(0)
         answer = self._echo
         if kind == socket.SOCK_STREAM:
             sock.listen(16)
@@ -71,7 +71,7 @@ class Server:
 
     def _accept(self, sock: socket.socket) -> None:
         connection, _ = sock.accept()
-        connection.setblocking(False)
+        connection.settimeout(0)
         self._selector.register(connection, selectors.EVENT_READ, self._answer)
 
     def _answer(self, sock: socket.socket) -> None:
@@ -98,18 +98,18 @@ class Clients:
     """Senders of the client's namespace; driven by the scene's ticks."""
 
     def __init__(self) -> None:
-        self._chance = random.Random(2)  # noqa: S311 (chance, not a secret)
+        self._chance = random.Random(2)
         self._sequence = 0
         with inside(CLIENT_NETNS):
             self._udp = [self._sender() for _ in range(UDP_SOCKETS)]
             self._icmp = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
-        self._icmp.setblocking(False)
+        self._icmp.settimeout(0)
         self._lasting: list[socket.socket] = []
 
     def _sender(self) -> socket.socket:
         sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         sock.bind((self._chance.choice((CLIENT_ADDRESS, *CLIENT_ALIASES)), 0))
-        sock.setblocking(False)
+        sock.settimeout(0)
         return sock
 
     def send_udp(self) -> None:
@@ -134,7 +134,7 @@ class Clients:
                 sock.recv(2048)
 
     def renew(self) -> None:
-        """A new source port, and so new flows."""
+        """Take a new source port, and so new flows."""
         slot = self._chance.randrange(UDP_SOCKETS)
         self._udp[slot].close()
         with inside(CLIENT_NETNS):
@@ -155,6 +155,8 @@ class Clients:
         with inside(CLIENT_NETNS), socket.socket() as sock, suppress(OSError):
             if self._chance.random() < 0.5:
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, CONGESTION.encode())
+                # Closed by a reset, so that no orphan of the socket holds the congestion control after the demo's end.
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             sock.settimeout(0.5)
             sock.connect((SERVER_ADDRESS, self._chance.choice(TCP_PORTS)))
             sock.send(b"GET / HTTP/1.0\r\n\r\n")
@@ -165,7 +167,7 @@ class Clients:
         with inside(CLIENT_NETNS), suppress(OSError):
             while len(self._lasting) < TCP_LASTING:
                 sock = socket.create_connection((SERVER_ADDRESS, TCP_PORTS[len(self._lasting)]), timeout=0.5)
-                sock.setblocking(False)
+                sock.settimeout(0)
                 self._lasting.append(sock)
         for sock in list(self._lasting):
             try:

@@ -39,7 +39,7 @@ class _Agent:
 
     def __init__(self, balancer: Object) -> None:
         self._services = balancer.map("lb4_services_v2")
-        self._chance = random.Random(3)  # noqa: S311 (chance, not a secret)
+        self._chance = random.Random(3)
         self._wanted = [(address, port) for address in SERVICE_ADDRESSES for port in SERVICE_PORTS]
         self._counts = [3] * len(self._wanted)
         backends = balancer.map("lb4_backends_v3")
@@ -53,7 +53,7 @@ class _Agent:
                 self._look_up_table(balancer.map("lb4_maglev"), number)
 
     def _write(self, index: int) -> None:
-        """The service's master at slot 0, a slot for each backend after it."""
+        """Write the service's master at slot 0, a slot for each backend after it."""
         address, port = self._wanted[index]
         number, count = index + 1, self._counts[index]
         timeout_s = 600 if _flags(number) & AFFINITY else 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import struct
 
-from demo.libbpf import TC_EGRESS, Map, PerfEvents, Ring, create_map
+from demo.libbpf import TC_EGRESS, Map, Object, PerfEvents, Ring, create_map
 from demo.names import SERVER_NETNS
 from demo.network import inside
 from demo.scene import U32, Scene, be32
@@ -44,7 +44,7 @@ def start(scene: Scene) -> None:
         scene.keep(xsk)
         flow.map("xsks").update(U32.pack(0), U32.pack(xsk.fileno()))
     flow.map("cpus").update(U32.pack(0), struct.pack("=Ii", 192, 0))
-    windows = _Windows(flow.map("port_windows"))
+    windows = _Windows(flow)
     scene.every(10, windows.turn)
     _read_rings(scene, flow.map("new_flows"), flow.map("ping_events"))
     queue, stack = flow.map("flow_queue"), flow.map("flow_stack")
@@ -59,12 +59,17 @@ def start(scene: Scene) -> None:
 class _Windows:
     """Puts a fresh inner map into slot 0 and moves the others up by one."""
 
-    def __init__(self, outer: Map) -> None:
-        self._outer = outer
+    def __init__(self, flow: Object) -> None:
+        self._outer = flow.map("port_windows")
+        self._types = {
+            "btf_fd": flow.btf_fd,
+            "btf_key_type_id": flow.typedef_id("__u16"),
+            "btf_value_type_id": flow.typedef_id("__u64"),
+        }
         self._inner: list[Map] = []
 
     def turn(self) -> None:
-        fresh = create_map(HASH, "port_window", key_size=2, value_size=8, max_entries=1024)
+        fresh = create_map(HASH, "port_window", key_size=2, value_size=8, max_entries=1024, **self._types)
         self._inner.insert(0, fresh)
         for slot, inner in enumerate(self._inner[:WINDOWS]):
             self._outer.update(U32.pack(slot), U32.pack(inner.fd))
@@ -74,7 +79,7 @@ class _Windows:
 
 
 def _read_rings(scene: Scene, ring: Map, events: Map) -> None:
-    """The ring is read every five seconds only, so that between two readings it holds a backlog."""
+    """Read the ring every five seconds only, so that between two readings it holds a backlog."""
     reader = scene.keep(Ring(ring, lambda _record: None))
     scene.every(5, lambda: _consume(reader))
     perf = scene.keep(PerfEvents(events, lambda _record: None))

@@ -34,7 +34,7 @@ def start(scene: Scene) -> None:
         streams.update(U32.pack(slot), COOKIE_ROOM.pack(sock.fileno()))
     receivers[0].setsockopt(socket.SOL_SOCKET, SO_ATTACH_REUSEPORT_EBPF, sockets.program("choose_socket").fd)
     _share(sockets.map("shared_port"), receivers)
-    chance = random.Random(4)  # noqa: S311 (chance, not a secret)
+    chance = random.Random(4)
     scene.every(0.3, lambda: _chat(chance.choice(pairs), bytes(chance.randrange(1, 600))))
     scene.every(0.2, lambda: _knock(receivers))
 
@@ -43,8 +43,8 @@ def _tcp_pair() -> tuple[socket.socket, socket.socket]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         one = socket.create_connection(listener.getsockname())
         other, _ = listener.accept()
-    one.setblocking(False)
-    other.setblocking(False)
+    one.settimeout(0)
+    other.settimeout(0)
     return one, other
 
 
@@ -52,7 +52,7 @@ def _receiver() -> socket.socket:
     sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     sock.bind(SHARED)
-    sock.setblocking(False)
+    sock.settimeout(0)
     return sock
 
 

@@ -32,7 +32,7 @@ def start_cgroup_storage(scene: Scene) -> None:
 
 
 def start_inode_storage(scene: Scene) -> None:
-    """Notes on a few files of the demo; counted by an LSM program where the kernel takes one."""
+    """Keep notes on a few files of the demo; counted by an LSM program where the kernel takes one."""
     with ExitStack() as keeps:
         try:
             inode = scene.load("inode")

@@ -62,7 +62,7 @@ struct {
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 5);
-	__type(key, enum tcp_event);
+	__type(key, __u32); /* the kernel takes no enum as an array's key */
 	__type(value, __u64);
 } tcp_events SEC(".maps");
 
@@ -125,7 +125,7 @@ int cgroup_out(struct __sk_buff *skb)
 SEC("sockops")
 int on_tcp(struct bpf_sock_ops *ops)
 {
-	enum tcp_event event = EVENT_OTHER;
+	__u32 event = EVENT_OTHER;
 	__u64 *count;
 
 	if (ops->op == BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB)

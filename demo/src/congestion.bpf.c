@@ -27,8 +27,8 @@ enum congestion_event {
 };
 
 struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 5);
+	__uint(type, BPF_MAP_TYPE_HASH); /* an array's key may be no enum */
+	__uint(max_entries, 8);
 	__type(key, enum congestion_event);
 	__type(value, __u64);
 } congestion SEC(".maps");

@@ -256,7 +256,7 @@ static __always_inline void add_port(__be16 port_be)
 		bpf_map_update_elem(window, &port, &one, BPF_NOEXIST);
 }
 
-static __always_inline int blocked(const struct packet *packet)
+static __always_inline int blocked(const struct packet *packet, __u32 ifindex)
 {
 	struct prefix whole = { .prefixlen = 32, .addr = packet->key.saddr };
 	struct block_rule *rule = bpf_map_lookup_elem(&blocklist, &whole);
@@ -267,6 +267,7 @@ static __always_inline int blocked(const struct packet *packet)
 	__sync_fetch_and_add(&rule->hits, 1);
 	rule->last_hit_ns = bpf_ktime_get_ns();
 	__sync_fetch_and_add(&packets_blocked, 1);
+	account(packet, ifindex, 0);
 	stats = bpf_map_lookup_elem(&flows, &packet->key);
 	if (stats)
 		__sync_fetch_and_add(&stats->drops, 1);
@@ -347,7 +348,7 @@ int xdp_flows(struct xdp_md *ctx)
 	add_traffic(&protocols, &proto, packet.bytes);
 	add_traffic(&sources, &packet.key.saddr, packet.bytes);
 	add_length(packet.key.proto, packet.bytes);
-	if (blocked(&packet))
+	if (blocked(&packet, ctx->ingress_ifindex))
 		return XDP_DROP;
 	bpf_tail_call(ctx, &by_protocol, proto);
 	return XDP_PASS;

@@ -48,6 +48,13 @@ struct packed {
 	__u64 last;
 } __attribute__((packed));
 
+struct reading {
+	float ratio;
+	double share;
+	double history[2];
+	__u64 taken_ns;
+};
+
 struct zoo_key {
 	__u32 id;
 	enum colour colour;
@@ -73,8 +80,6 @@ struct animal {
 	enum colour colour;
 	enum temperature temperature;
 	nanoseconds_t age;
-	float ratio;
-	double share;
 	unsigned __int128 huge;
 	__int128 huge_signed;
 	struct bits bits;
@@ -127,6 +132,14 @@ struct {
 	__type(value, struct bits);
 } percpu_bits SEC(".maps");
 
+/* Apart, because bpftool prints no floating point and breaks off at the first. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 16);
+	__type(key, __u16);
+	__type(value, struct reading);
+} float_readings SEC(".maps");
+
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 3);
@@ -143,10 +156,11 @@ struct {
 
 /* Globals of every shape as well. */
 const volatile struct point home = { 52, 13 };
-const volatile double pi = 3.141592653589793;
 const volatile enum colour favourite = COLOUR_BLUE;
 __s16 offsets[2][4] = { { -1, 2, -3, 4 }, { 5, -6, 7, -8 } };
 struct bits default_bits = { .low = 5, .across = 4097, .signed_five = -7, .colour = COLOUR_GREEN, .wide = 1ULL << 36 };
+/* Volatile, or else the compiler puts it into a section of mergeable constants, which its BTF then misplaces. */
+const volatile __s32 degrees[4] = { FREEZING, COLD, MILD, HOT };
 char banner[24] = "type zoo \xe2\x9c\x93";
 __u64 filled;
 struct animal last_animal;
@@ -187,14 +201,10 @@ static __always_inline void fill_numbers(struct animal *animal, __u32 chance)
 	animal->age = bpf_ktime_get_ns();
 	animal->huge = (unsigned __int128)wide << 64 | RANDOM64();
 	animal->huge_signed = -(__int128)wide;
-	*(__u32 *)&animal->ratio = 0x3f000000 | (chance & 0x7fffff); /* 0.5 to 1: BPF has no floating point */
-	*(__u64 *)&animal->share = 0x4010000000000000ULL | (wide & 0xfffffffffffffULL); /* 4 to 8 */
 }
 
 static __always_inline void fill_shapes(struct animal *animal, __u32 chance, __u32 id)
 {
-	static const __s32 degrees[4] = { FREEZING, COLD, MILD, HOT };
-
 	__builtin_memcpy(animal->name, "animal no. ?", 13);
 	animal->name[11] = '0' + id % 10;
 	__builtin_memcpy(animal->unterminated, "FULL", 4);
@@ -234,6 +244,18 @@ static __always_inline void fill_shapes(struct animal *animal, __u32 chance, __u
 	animal->ipv6[15] = id;
 }
 
+/* BPF has no floating point, so the bits are put together by hand. */
+static __always_inline void fill_floats(__u16 key, __u32 chance)
+{
+	struct reading reading = { .taken_ns = bpf_ktime_get_ns() };
+
+	*(__u32 *)&reading.ratio = 0x3f000000 | (chance & 0x7fffff); /* 0.5 to 1 */
+	*(__u64 *)&reading.share = 0xc010000000000000ULL | (__u64)chance << 20; /* -4 to -8 */
+	*(__u64 *)&reading.history[0] = key ? 0x3fb999999999999aULL : 0x7ff8000000000000ULL; /* 0.1, or not a number */
+	*(__u64 *)&reading.history[1] = key & 1 ? 0x7ff0000000000000ULL : 0x0000000000000001ULL; /* infinite, denormal */
+	bpf_map_update_elem(&float_readings, &key, &reading, BPF_ANY);
+}
+
 SEC("tc")
 int fill_zoo(struct __sk_buff *skb)
 {
@@ -260,6 +282,7 @@ int fill_zoo(struct __sk_buff *skb)
 	small = id % 5;
 	fill_bits(&bits, chance >> 1);
 	bpf_map_update_elem(&percpu_bits, &small, &bits, BPF_ANY);
+	fill_floats(small, chance);
 	where.x = (__s32)(id % 4) - 2;
 	where.y = -(__s32)(id % 2);
 	now = animal->temperature;

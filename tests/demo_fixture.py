@@ -1,0 +1,115 @@
+"""The demo as a test sees it: one process for the whole session, with every type of map on the host."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+START_S = 30.0
+LOCK = Path("/run/lock/bpf-atlas-demo.tests")
+READY = "Traffic is running"
+
+
+def bpftool(*arguments: str) -> Any:
+    """What ``bpftool -j`` says."""
+    done = subprocess.run(["bpftool", "-j", *arguments], capture_output=True, text=True, check=True)
+    return json.loads(done.stdout)
+
+
+def eventually(claim: Callable[[], bool], within_s: float = 10.0) -> bool:
+    """Whether the claim becomes true in time."""
+    end_s = time.monotonic() + within_s
+    while time.monotonic() < end_s:
+        if claim():
+            return True
+        time.sleep(0.1)
+    return claim()
+
+
+@dataclass
+class Demo:
+    """A demo process that tests may look at, stop, kill and start again."""
+
+    process: subprocess.Popen[str] | None = None
+    printed: str = ""
+    """What it printed up to the line that says that traffic is running."""
+
+    def start(self) -> None:
+        """Start it and wait until everything is loaded."""
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "demo"], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        stdout = self.process.stdout
+        if stdout is None:
+            pytest.fail("the demo has no output to read")
+        self.printed = ""
+        for line in stdout:
+            self.printed += line
+            if line.startswith(READY):
+                return
+        code = self.process.wait(START_S)
+        pytest.fail(f"the demo did not start (exit {code}): {self.printed}")
+
+    def map_id(self, name: str) -> int:
+        """Id of the demo's one map of that name."""
+        ids = [found["id"] for found in bpftool("map", "show") if found.get("name") == name]
+        if len(ids) != 1:
+            pytest.fail(f"expected one map named {name}, found ids {ids}")
+        return int(ids[0])
+
+    def held(self, kind: str) -> set[int]:
+        """Ids of the maps, programs or links ("map", "prog", "link") that its process has a descriptor of."""
+        if self.process is None:
+            return set()
+        field = f"{kind}_id:"
+        texts = [path.read_text() for path in Path(f"/proc/{self.process.pid}/fdinfo").iterdir()]
+        return {int(line.split()[1]) for text in texts for line in text.splitlines() if line.startswith(field)}
+
+    def entries(self, name: str) -> list[Any]:
+        """``formatted`` of each entry, as bpftool prints it."""
+        return [entry["formatted"] for entry in bpftool("map", "dump", "id", str(self.map_id(name)))]
+
+    def stop(self) -> int:
+        """Send SIGTERM; returns the exit code."""
+        return self._end(signal.SIGTERM)
+
+    def kill(self) -> int:
+        """Send SIGKILL; returns the exit code."""
+        return self._end(signal.SIGKILL)
+
+    def _end(self, number: signal.Signals) -> int:
+        process = self.process
+        if process is None:
+            return 0
+        self.process = None
+        process.send_signal(number)
+        code = process.wait(START_S)
+        if process.stdout is not None:
+            process.stdout.close()
+        return code
+
+
+@pytest.fixture(scope="session")
+def demo() -> Iterator[Demo]:
+    """Run the demo (built when it is not); every loadable type of map, with traffic, for the rest of the session."""
+    if os.geteuid() != 0:
+        pytest.fail("tests of the kernel run as root")
+    subprocess.run(["make", "-s", "demo-objects"], cwd=ROOT, check=True, capture_output=True)
+    with LOCK.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # one demo a host: another test run waits for its turn
+        running = Demo()
+        running.start()
+        yield running
+        running.stop()
