@@ -13,8 +13,8 @@ from itertools import islice
 import numpy as np
 import orjson
 
-from app.columns.decode import Column, native, read
-from app.columns.node import Node, NodeKind
+from app.columns.decode import Column, native, read, text
+from app.columns.node import MADE_TEXT, Node, NodeKind
 from app.columns.table import Bytes
 
 Texts = list[bytes]
@@ -75,12 +75,12 @@ def numbers(values: Column) -> Texts:
         return []
     if values.size == 0:
         return [orjson.dumps(values[0].tolist())] * len(values)
-    text = orjson.dumps(np.ascontiguousarray(native(values)), option=orjson.OPT_SERIALIZE_NUMPY)
+    printed = orjson.dumps(np.ascontiguousarray(native(values)), option=orjson.OPT_SERIALIZE_NUMPY)
     depth = values.ndim
     if depth == 1:
-        return text[1:-1].split(b",")
+        return printed[1:-1].split(b",")
     opening, closing = b"[" * (depth - 1), b"]" * (depth - 1)
-    rows = text[depth:-depth].split(closing + b"," + opening)
+    rows = printed[depth:-depth].split(closing + b"," + opening)
     pattern = opening + b"%b" + closing
     return [pattern % row for row in rows]
 
@@ -99,7 +99,7 @@ def hex_lists(span: Bytes) -> Texts:
 
 def strings(texts: Iterable[bytes]) -> Texts:
     """Printable ASCII to JSON strings."""
-    return [b'"%b"' % text if b'"' not in text and b"\\" not in text else _quoted(text) for text in texts]
+    return [b'"%b"' % one if b'"' not in one and b"\\" not in one else _quoted(one) for one in texts]
 
 
 _HEX = np.frombuffer(b"".join(b'"0x%02x",' % byte for byte in range(256)), np.uint8).reshape(256, 7)
@@ -204,6 +204,8 @@ def _chars(values: Column) -> Texts:
 
 def _text(node: Node, span: Bytes) -> Texts:
     """A string where a NUL ends printable ASCII, value by value; else a list of the characters."""
+    if node.type_name == MADE_TEXT:
+        return [_quoted(word) for word in text(span).tolist()]
     ended = np.logical_or.accumulate(span == 0, axis=1)
     good = ended[:, -1] & (ended | ((span > 0x1F) & (span < 0x7F))).all(axis=1)
     shown: Bytes = np.where(ended, np.uint8(0), span)
@@ -217,8 +219,8 @@ def _text(node: Node, span: Bytes) -> Texts:
             lists = [b"[" + b",".join(_CHARS[byte] for byte in row) + b"]" for row in rows.tolist()]
         else:
             lists = numbers(rows.view(np.int8) if element is not None and element.signed else rows)
-        for index, text in zip(bad.tolist(), lists, strict=True):
-            texts[index] = text
+        for index, one in zip(bad.tolist(), lists, strict=True):
+            texts[index] = one
     return texts
 
 

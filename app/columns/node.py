@@ -41,6 +41,8 @@ SPECIAL = frozenset({
     "bpf_rb_root", "bpf_rb_node", "bpf_refcount",
 })  # fmt: skip
 """Structs that the kernel keeps for itself inside a value: what a look-up shows of them means nothing."""
+MADE_TEXT = "text"
+"""Type name of text that is ours (a path, a command) rather than a map's: always a string, UTF-8 and all."""
 KPTR_TAGS = frozenset({"kptr", "kptr_untrusted", "kptr_ref", "percpu_kptr", "uptr"})
 """Type tags that make a pointer a kernel-managed one; a look-up shows 0."""
 _IN6_NAME = re.compile(r"addr|ip(v?6)?$|^ip|v6")

@@ -344,4 +344,5 @@ def _words(node: Node) -> frozenset[str]:
 @lru_cache(maxsize=4096)
 def _split(name: str) -> frozenset[str]:
     spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name[:128]).lower()
-    return frozenset([*re.split(r"[^a-z0-9]+", spaced), spaced])
+    words = [*re.split(r"[^a-z0-9]+", spaced), spaced]
+    return frozenset(words + [word.rstrip("0123456789") for word in words])
