@@ -80,7 +80,7 @@ def sheet_of(opened: OpenMap, reading: Reading) -> Sheet:
     values, size = reading.values, opened.facts.value_size
     if opened.kind.per_cpu:
         n_cpus = schema.layout.n_cpus
-        values = values.reshape(len(reading), n_cpus, -1)[:, :, :size]
+        values = values.reshape(len(reading), n_cpus, values.shape[1] // n_cpus)[:, :, :size]
     elif values.shape[1] != size:  # a type newer than ours: room for every CPU was made
         values = values[:, :size]
     table = Table(schema.layout, reading.keys, values)

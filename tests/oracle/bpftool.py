@@ -24,7 +24,8 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def formatted(map_id: int) -> list[Any] | None:
     """Its entries, or None where it formats nothing (no BTF)."""
     done = subprocess.run([BPFTOOL, "-j", "map", "dump", "id", str(map_id)], capture_output=True, check=False)
-    document = json.loads(done.stdout, object_pairs_hook=_object)
+    # It escapes the apostrophe, which JSON does not know.
+    document = json.loads(done.stdout.replace(b"\\'", b"'"), object_pairs_hook=_object)
     if isinstance(document, dict):
         raise AssertionError(document)
     found = [entry["formatted"] for entry in document if "formatted" in entry]
