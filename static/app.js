@@ -2,12 +2,14 @@
 (function () {
   "use strict";
 
-  /* A request that a timer started is dropped while nobody can see it, or while the reader selects text. */
+  /* A request that a timer started is dropped while nobody can see it, while text is selected, or while somebody types:
+     the answer would replace what is being typed. */
   document.addEventListener("htmx:beforeRequest", function (event) {
-    var element = event.detail.elt;
-    if (!element.hasAttribute("data-poll")) return;
+    var timed = event.detail.elt.hasAttribute("data-poll") && event.detail.elt === event.detail.target;
+    if (!timed) return;
     var selection = window.getSelection();
-    if (document.hidden || (selection && !selection.isCollapsed)) event.preventDefault();
+    var types = document.activeElement && document.activeElement.matches("input, select, textarea");
+    if (document.hidden || types || (selection && !selection.isCollapsed)) event.preventDefault();
   });
 
   /* Say what went wrong where a screen reader hears it; the server's sentence comes as a fragment. */

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from flask import Blueprint, Response, redirect, request
+from flask import Blueprint, Response, redirect
 
 from app.columns.cell import Cell, Head, cells, head, heads, row_count
 from app.columns.errors import ColumnsError
 from app.columns.table import Layout
-from app.maps.opening import OpenMap, open_map
 from app.maps.entry import is_member, parse
 from app.maps.errors import CannotList, CannotLookUp
 from app.maps.kinds import Enumerate, Meaning
+from app.maps.opening import OpenMap, open_map
 from app.maps.page import Page, Query, read_page
 from app.maps.walk import Completeness
 from app.uapi.enums import BpfMapType
@@ -30,6 +31,8 @@ from app.web.text import plural, thousands
 KEY_COLUMNS = 8
 VALUE_COLUMNS = 12
 MAX_CPUS_AS_COLUMNS = 16
+FILLER = re.compile(r"(?:.*\.)?_*(?:pad(?:ding)?|reserved|rsvd|unused)_?[0-9]*", re.IGNORECASE)
+"""Fields that only fill a hole: left out until somebody asks for them."""
 OWNED = frozenset({Enumerate.SOCKETS, Enumerate.INODES, Enumerate.TASKS, Enumerate.CGROUPS, Enumerate.RING, Enumerate.PEEK})
 """Types whose shown keys are not what a look-up takes."""
 COMPLETENESS = {
@@ -170,8 +173,9 @@ def chosen_heads(layout: Layout, state: EntriesState) -> list[Head]:
     every = heads(layout, lenses=dict(state.lenses))
     if layout.datasec:
         return every
-    keys = [one for one in every if one.group == "key"][:KEY_COLUMNS]
-    values = [one for one in every if one.group == "value"][:VALUE_COLUMNS]
+    keys, values = ([one for one in every if one.group == group] for group in ("key", "value"))
+    keys = ([one for one in keys if not FILLER.fullmatch(one.label)] or keys)[:KEY_COLUMNS]
+    values = ([one for one in values if not FILLER.fullmatch(one.label)] or values)[:VALUE_COLUMNS]
     if layout.n_cpus and state.fold != "sum":
         values = [folded for one in values for folded in _fold(layout, one, state)]
     return keys + values

@@ -12,9 +12,9 @@ from app.columns.errors import ColumnsError
 from app.columns.plan import Plan
 from app.columns.rows import python_rows
 from app.columns.table import Table
-from app.maps.opening import OpenMap, open_map
 from app.maps.entry import look_up
 from app.maps.kinds import Meaning
+from app.maps.opening import OpenMap, open_map
 from app.web import arguments
 from app.web.backend import Backend
 from app.web.bytes_view import Dump, dump

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from http import HTTPStatus
+from urllib.parse import urlencode
 
 import msgspec
 from flask import Flask, Response, g, make_response, redirect, request
@@ -29,8 +30,8 @@ STATUS: dict[type[AppError], HTTPStatus] = {
     maps.NoSuchMap: HTTPStatus.NOT_FOUND,
     maps.NoSuchEntry: HTTPStatus.NOT_FOUND,
     maps.ViewGone: HTTPStatus.GONE,
-    maps.CannotList: HTTPStatus.NOT_IMPLEMENTED,
-    maps.CannotLookUp: HTTPStatus.NOT_IMPLEMENTED,
+    maps.CannotList: HTTPStatus.UNPROCESSABLE_ENTITY,
+    maps.CannotLookUp: HTTPStatus.UNPROCESSABLE_ENTITY,
     maps.AmbiguousName: HTTPStatus.CONFLICT,
     columns.ColumnsError: HTTPStatus.UNPROCESSABLE_ENTITY,
     BtfError: HTTPStatus.UNPROCESSABLE_ENTITY,
@@ -49,12 +50,11 @@ TITLES = {
     HTTPStatus.METHOD_NOT_ALLOWED: "Not possible here",
     HTTPStatus.GONE: "Gone",
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "Too much at once",
-    HTTPStatus.UNPROCESSABLE_ENTITY: "That cannot be understood",
+    HTTPStatus.UNPROCESSABLE_ENTITY: "That cannot be done",
     HTTPStatus.TOO_MANY_REQUESTS: "Slow down",
     HTTPStatus.CONFLICT: "Not possible now",
     HTTPStatus.INTERNAL_SERVER_ERROR: "A fault of ours",
     HTTPStatus.BAD_GATEWAY: "The kernel refused",
-    HTTPStatus.NOT_IMPLEMENTED: "Not possible on this map",
     HTTPStatus.SERVICE_UNAVAILABLE: "The broker does not answer",
 }
 
@@ -90,7 +90,7 @@ def install(app: Flask) -> None:
         status = status_of(error)
         if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             log.warning("%s: %s", type(error).__name__, error)
-        response = _answer(status, str(error), getattr(error, "column", None))
+        response = _answer(status, str(error), getattr(error, "column", None), again=_again(error))
         if isinstance(error, problems.TooManyAttempts):
             response.headers["Retry-After"] = str(error.retry_s)
         if status is HTTPStatus.UNAUTHORIZED:
@@ -133,7 +133,15 @@ def _to_login() -> Response:
     return rendering.as_response(redirect(where, code=303))
 
 
-def _answer(status: HTTPStatus, sentence: str, column: int | None = None) -> Response:
+def _again(error: AppError) -> str:
+    """Where to go on from a page whose reading is no longer kept: the same page of a new one."""
+    if not isinstance(error, maps.ViewGone | maps.BadCursor) or gate.is_api(request):
+        return ""
+    kept = [(name, value) for name, value in request.args.items(multi=True) if name not in {"cursor", "format"}]
+    return request.path + ("?" + urlencode(kept) if kept else "")
+
+
+def _answer(status: HTTPStatus, sentence: str, column: int | None = None, *, again: str = "") -> Response:
     title = TITLES.get(status, status.phrase)
     if gate.is_api(request):
         body = Problem(title=title, status=status, detail=sentence, instance=g.get("request_id", ""), column=column)
@@ -141,7 +149,7 @@ def _answer(status: HTTPStatus, sentence: str, column: int | None = None) -> Res
         response.headers["Content-Type"] = "application/problem+json"
         return response
     response = rendering.page_or_fragment(
-        "errors/page.html", "errors/_flash.html", title=title, status=int(status), sentence=sentence, column=column
+        "errors/page.html", "errors/_flash.html", title=title, status=int(status), sentence=sentence, again=again
     )
     response.status_code = status
     if gate.is_htmx(request):

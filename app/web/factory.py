@@ -47,7 +47,7 @@ def create_app(settings: Settings, client: Client, folder: Folder | None = None)
     folder.write(ADDRESS, settings.listen.encode("ascii"))
     sessions = Sessions(folder)
     static = assets.Assets(assets.folder("static"))
-    app = Flask("app.web", template_folder=str(assets.folder("templates")), static_folder=None)
+    app = Flask("app.web", template_folder=None, static_folder=None)
     app.config.update(MAX_CONTENT_LENGTH=MAX_BODY_BYTES, PROPAGATE_EXCEPTIONS=False)
     app.extensions["settings"] = settings
     app.extensions["client"] = client
@@ -59,7 +59,7 @@ def create_app(settings: Settings, client: Client, folder: Folder | None = None)
 
     gate.install(app, settings, sessions)
     errors.install(app)
-    rendering.install(app, static, client)
+    rendering.install(app, assets.folder("templates"), static, client)
     app.register_blueprint(assets.blueprint(static))
     app.register_blueprint(reports.blueprint(reports.Tally()))
     app.register_blueprint(login.blueprint(settings, folder, sessions))

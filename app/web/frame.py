@@ -6,9 +6,9 @@ from collections import Counter
 from dataclasses import dataclass
 
 from app.maps.catalog import MapRow
-from app.maps.opening import OpenMap
 from app.maps.counting import count
 from app.maps.kinds import Counter as Counted
+from app.maps.opening import OpenMap
 from app.uapi.errors import KernelError
 from app.web import words
 

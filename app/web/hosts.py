@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from app.settings import Settings
 
-WILDCARDS = frozenset({"0.0.0.0", "[::]", "", "*"})
+WILDCARDS = frozenset({"0.0.0.0", "[::]", "", "*"})  # noqa: S104
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})
 
 

@@ -44,7 +44,7 @@ def link_to_running(settings: Settings) -> str:
 def base_url(settings: Settings) -> str:
     """Where a browser on this host finds the dashboard: a wildcard address becomes loopback."""
     host, _, port = settings.listen.rpartition(":")
-    host = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]", "": "127.0.0.1", "*": "127.0.0.1"}.get(host, host)
+    host = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]", "": "127.0.0.1", "*": "127.0.0.1"}.get(host, host)  # noqa: S104
     return f"http://{host}:{port}" if port != "80" else f"http://{host}"
 
 

@@ -171,6 +171,8 @@ def blueprint(backend: Backend) -> Blueprint:
             refresh_s=state.live or REFRESH_S,
             have="",
         )
+        if is_htmx(request) and "have" not in request.args:
+            response.headers["HX-Push-Url"] = state.link(page=state.page if state.page > 1 else "")
         return unchanged_or(response)
 
     return bp

@@ -8,32 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import os
-import pwd
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
-from app.errors import BadSetting
 from app.settings import Settings
+from app.uapi import confine
 
 SECRET_BYTES = 32
-
-
-def account(user: str) -> tuple[int, int]:
-    """Uid and gid of `user`, a name or a number.
-
-    raises  BadSetting if there is no such account
-    """
-    if user.isdecimal():
-        try:
-            return int(user), pwd.getpwuid(int(user)).pw_gid
-        except KeyError:
-            return int(user), int(user)
-    try:
-        entry = pwd.getpwnam(user)
-    except KeyError:
-        raise BadSetting("web_user", user, "an account of this host") from None
-    return entry.pw_uid, entry.pw_gid
 
 
 class Folder:
@@ -48,7 +30,7 @@ class Folder:
     def prepare(cls, settings: Settings) -> Folder:
         """Make the folder if it is not there; root gives it to the web's account."""
         path = settings.data / "web"
-        owner = account(settings.web_user) if os.geteuid() == 0 else None
+        owner = confine.account(settings.web_user) if os.geteuid() == 0 else None
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
         if owner is not None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flask import Flask, Response, current_app, g, make_response, render_template, request
-from jinja2 import StrictUndefined
+from jinja2 import DictLoader, StrictUndefined
 
 from app.errors import AppError
 from app.web import gate, text
@@ -52,8 +53,9 @@ class HostFacts:
         return self._kept
 
 
-def install(app: Flask, assets: Assets, client: Client) -> None:
-    """Filters and the frame's variables."""
+def install(app: Flask, templates: Path, assets: Assets, client: Client) -> None:
+    """Read every template, so that a request opens no file; set filters and the frame's variables."""
+    app.jinja_env.loader = DictLoader({path.relative_to(templates).as_posix(): path.read_text() for path in templates.rglob("*.html")})
     app.jinja_env.undefined = StrictUndefined
     app.jinja_env.trim_blocks = True
     app.jinja_env.lstrip_blocks = True
@@ -81,6 +83,12 @@ def install(app: Flask, assets: Assets, client: Client) -> None:
             "here": gate.local_path(request.full_path.removesuffix("?")) if request.method == "GET" else "/",
             "query": request.args.get("q", "")[:200],
         }
+
+
+def compile_templates(app: Flask) -> None:
+    """Compile every template now rather than in the first request that needs it."""
+    for name in app.jinja_env.list_templates():
+        app.jinja_env.get_template(name)
 
 
 def page_or_fragment(page: str, fragment: str, **context: Any) -> Response:

@@ -11,8 +11,8 @@ from app.btf.declaration import Declaration
 from app.btf.errors import BtfError
 from app.btf.outline import Row, outline
 from app.columns.plan import Plan
-from app.maps.opening import OpenMap, open_map
 from app.maps.layouts import Schema
+from app.maps.opening import OpenMap, open_map
 from app.web import arguments
 from app.web.backend import Backend
 from app.web.drawing import Drawing, draw

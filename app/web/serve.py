@@ -18,7 +18,10 @@ from typing import TYPE_CHECKING, Any
 from gunicorn.app.base import BaseApplication
 
 from app.settings import Settings, from_environment
+from app.uapi import confine
+from app.web.preload import preload
 from app.web.private import Folder
+from app.web.wsgi import make
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,14 +29,15 @@ if TYPE_CHECKING:
     from flask import Flask
 
 GRACE_S = 10
+SHARED_MEMORY = "/dev/shm"  # noqa: S108  (gunicorn makes an unnamed file there, for its heartbeat)
 
 
 class Web(BaseApplication):
     """gunicorn without a command line or configuration file of its own."""
 
-    def __init__(self, listen_fd: int, settings: Settings, folder: Folder) -> None:
+    def __init__(self, listen_fd: int, settings: Settings, app: Flask) -> None:
         self._listen_fd = listen_fd
-        self._folder = folder
+        self._app = app
         self._settings = settings
         super().__init__()
 
@@ -56,7 +60,10 @@ class Web(BaseApplication):
             "errorlog": "-",
             "loglevel": "warning",
             "proc_name": "bpf-atlas web",
-            "worker_tmp_dir": "/dev/shm" if os.access("/dev/shm", os.W_OK) else None,
+            # gunicorn's defaults are the account at import, which was root's.
+            "user": os.geteuid(),
+            "group": os.getegid(),
+            "worker_tmp_dir": SHARED_MEMORY if os.access(SHARED_MEMORY, os.W_OK) else None,
         }
         if "control_socket_disable" in self.cfg.settings:  # gunicorn 25.1
             fixed["control_socket_disable"] = True
@@ -64,10 +71,8 @@ class Web(BaseApplication):
             self.cfg.set(name, value)
 
     def load(self) -> Flask:
-        """Called in the worker."""
-        from app.web.wsgi import make
-
-        return make(self._settings, self._folder)
+        """The application, made before this process gave up its rights; called in the worker."""
+        return self._app
 
 
 def address_of(listen_fd: int) -> str:
@@ -88,6 +93,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(asctime)s %(name)s %(levelname)s %(message)s")
     settings = dataclasses.replace(from_environment(data=given.data), listen=address_of(given.listen_fd))
-    folder = Folder.prepare(settings)
-    Web(given.listen_fd, settings, folder).run()
+    preload()
+    app = make(settings, Folder.prepare(settings))
+    if os.geteuid() == 0:
+        confine.powerless(*confine.account(settings.web_user))
+    else:
+        confine.powerless(os.geteuid(), os.getegid())
+    Web(given.listen_fd, settings, app).run()
     return 0

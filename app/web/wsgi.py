@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from app.web.factory import create_app
+from app.web.rendering import compile_templates
 from app.wire.connection import connect
 
 if TYPE_CHECKING:
@@ -16,4 +17,6 @@ if TYPE_CHECKING:
 
 def make(settings: Settings, folder: Folder | None = None) -> Flask:
     """The application, asking the broker that listens in the data directory."""
-    return create_app(settings, connect(settings.socket), folder)
+    app = create_app(settings, connect(settings.socket), folder)
+    compile_templates(app)
+    return app

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -105,5 +104,5 @@ def nobody(shell: Flask) -> FlaskClient:
 
 
 @pytest.fixture
-def someone(shell: Flask, settings: Settings) -> Iterator[FlaskClient]:
-    yield browser(shell, settings)
+def someone(shell: Flask, settings: Settings) -> FlaskClient:
+    return browser(shell, settings)

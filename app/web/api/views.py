@@ -9,10 +9,10 @@ from flask import Blueprint, Response, make_response
 
 from app.columns.rows import ndjson_chunks
 from app.maps.catalog import listing
-from app.maps.opening import open_map
 from app.maps.counting import with_counts
 from app.maps.description import describe
 from app.maps.facts import map_facts
+from app.maps.opening import open_map
 from app.maps.page import DEFAULT_LIMIT, MAX_LIMIT, Query, read_page
 from app.web import arguments
 from app.web.api import openapi, shapes
