@@ -6,6 +6,7 @@ import re
 from collections.abc import Hashable
 
 from app.btf.types import Float, Int
+from app.btf.words import Unique
 
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 _ATTRIBUTE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\([A-Za-z0-9_, ]*\))?\Z")
@@ -32,17 +33,16 @@ class Names:
     def __init__(self) -> None:
         """Start with no name taken."""
         self._ordinary: dict[Hashable, str] = {}
-        self._ordinary_taken: set[str] = set()
+        self._unique_ordinary = Unique("___")
         self._tags: dict[Hashable, str] = {}
+        self._unique_tag = Unique("___")
         self._tag_owner: dict[str, Hashable] = {}
         self._words: dict[Hashable, str] = {}
 
     def ordinary(self, owner: Hashable, name: str) -> str:
         """Return the name of a typedef, variable, function or enumerator."""
         if owner not in self._ordinary:
-            found = _unique(identifier(name), self._ordinary_taken)
-            self._ordinary_taken.add(found)
-            self._ordinary[owner] = found
+            self._ordinary[owner] = self._unique_ordinary(identifier(name))
         return self._ordinary[owner]
 
     def tag(self, type_id: int, name: str, word: str, *, declared: bool) -> str:
@@ -53,7 +53,7 @@ class Names:
         plain = identifier(name)
         holder = self._tag_owner.get(plain)
         shared = holder == (name, word) or (declared and self._words.get(holder) == word)
-        found = plain if holder is None or shared else _unique(plain, set(self._tag_owner))
+        found = plain if shared else self._unique_tag(plain)
         self._tags[owner] = found
         self._tag_owner[found] = owner
         self._words[owner] = word
@@ -75,14 +75,6 @@ def identifier(name: str) -> str:
         if not name or name[0].isdigit():
             name = f"_{name}"
     return f"{name}_" if name in KEYWORDS else name
-
-
-def _unique(name: str, taken: set[str]) -> str:
-    found, n = name, 1
-    while found in taken:
-        n += 1
-        found = f"{name}___{n}"
-    return found
 
 
 def is_built_in(found: Int | Float) -> bool:

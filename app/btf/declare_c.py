@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from app.btf.parse import Btf
 
 MAX_DEPTH = 160
+MAX_STEPS = 20_000
+"""Of spelling; a kernel's task_struct with all that it holds takes 700."""
 BYTE = 8
 BODY = "\x01"
 """Stands for an anonymous body while the declarator around it is spelled."""
@@ -56,7 +58,7 @@ def c(btf: Btf, type_id: int, *, comments: bool = False, name: str = "value") ->
 
 class _Writer(Speller):
     def __init__(self, btf: Btf, *, comments: bool) -> None:
-        super().__init__(btf)
+        super().__init__(btf, steps=MAX_STEPS, characters=2 * MAX_TEXT)
         self._btf = btf
         self._comments = comments
         self._layouts = Layouts(btf)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from app.btf.errors import BtfError
+from app.btf.errors import BtfError, TooLarge
 from app.btf.layout import Layouts, Place, check_sized
 from app.btf.special import special
+from app.btf.spelling import Speller
 from app.btf.types import Array, Datasec, Enum, Func, Int, Struct, Type, Union, Var
 
 if TYPE_CHECKING:
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 MAX_ROWS = 2000
 MAX_DEPTH = 32
+MAX_STEPS = 20_000
+MAX_CHARACTERS = 2 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,8 @@ class _Walk:
         self._btf = btf
         self._max_rows = max_rows
         self._layouts = Layouts(btf)
+        self._speller = Speller(btf, steps=MAX_STEPS, characters=MAX_CHARACTERS)
+        self._characters_left = MAX_CHARACTERS
         self.rows: list[Row] = []
 
     def root(self, type_id: int) -> None:
@@ -81,7 +86,10 @@ class _Walk:
         self.rows.append(row)
 
     def _add(self, depth: int, path: str, name: str, type_id: int, offset: int, size: int, note: str) -> None:
-        spelling = self._btf.name_of(type_id)
+        spelling = self._speller.declare(type_id)
+        self._characters_left -= len(path)
+        if self._characters_left < 0:
+            raise TooLarge(f"The paths within this type have more than {MAX_CHARACTERS} characters in all")
         self._append(Row(depth, path, name, spelling, offset, size, is_padding=False, note=note))
 
     def _hole(self, depth: int, offset_bits: int, size_bits: int, note: str) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from app.btf.errors import NoSize, TooDeep, TooLarge
 from app.btf.layout import Layouts, Place
+from app.btf.spelling import Speller
 from app.btf.types import (
     Array,
     Composite,
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 MAX_DEPTH = 40
 MAX_FIELDS = 20_000
+MAX_STEPS = 20_000
+MAX_CHARACTERS = 2 << 20
 INT128_BYTES = 16
 
 Encoding = Literal["unsigned", "signed", "float", "bytes", "shape"]
@@ -117,7 +120,9 @@ class _Builder:
         self._btf = btf
         self._layouts = Layouts(btf)
         self._numbers: dict[int, int] = {}
-        self._taken: set[str] = set()
+        self._times: dict[str, int] = {}
+        self._speller = Speller(btf, steps=MAX_STEPS, characters=MAX_CHARACTERS)
+        self._characters_left = MAX_CHARACTERS
         self._fields_left = MAX_FIELDS
         self.shapes: list[Shape] = []
         self.enums: dict[int, Names] = {}
@@ -161,11 +166,11 @@ class _Builder:
             fields.append(Field("", start, "bytes", 1, (end - start,), -1, "padding", padding=True))
 
     def _add(self, name: str, size_bytes: int, align: int, fields: list[Field], *, union: bool, packed: bool) -> int:
-        unique, n = name or "unnamed", 1
-        while unique.lower().replace("_", "") in self._taken:
-            n += 1
-            unique = f"{name}_{n}"
-        self._taken.add(unique.lower().replace("_", ""))
+        plain = (name or "unnamed").lower().replace("_", "")
+        times = self._times[plain] = self._times.get(plain, 0) + 1
+        unique = name or "unnamed"
+        if times > 1:  # Go and Python drop underscores: names that differ by them alone are told apart here
+            unique = f"{unique}_v{times}"
         number = len(self.shapes)
         self.shapes.append(Shape(number, unique, union, size_bytes, align, packed, tuple(fields)))
         return number
@@ -175,7 +180,8 @@ class _Builder:
         self._fields_left -= 1
         if self._fields_left < 0:
             raise TooLarge(f"This type has more than {MAX_FIELDS} fields in all: too many for a declaration")
-        comment = self._btf.name_of(type_id)
+        comment = self._speller.declare(type_id)
+        self._spend(name, hint)
         counts: list[int] = []
         current = type_id
         for _ in range(MAX_DEPTH):
@@ -219,9 +225,15 @@ class _Builder:
                 return self._shape_field(name, number, offset, at, comment)
         raise NoSize(f"BTF type {type_id}: {comment} has no size, so it cannot be declared")
 
+    def _spend(self, *texts: str) -> None:
+        self._characters_left -= sum(map(len, texts))
+        if self._characters_left < 0:
+            raise TooLarge(f"The names within this type have more than {MAX_CHARACTERS} characters in all")
+
     def _enum(self, found: Enum, hint: str) -> None:
         if found.id not in self.enums:
             self.warn("An enumeration stands as a number with constants: a value without a name is possible.")
+            self._spend(*(value.name for value in found.values))
             self.enums[found.id] = Names(found.name or hint, found.size_bytes, found.signed, found.values)
 
     def _composite(self, found: Composite, hint: str, depth: int) -> int:
@@ -298,6 +310,7 @@ class _Builder:
         texts = []
         for place in held:
             first = place.offset_bits - start * 8
+            self._spend(place.member.name)
             texts.append(f"{place.member.name or 'unnamed'} = bits {first}..{first + place.width_bits - 1}")
             self._fields_left -= 1
         return Field(name, start, "bytes", 1, (n_bytes,), -1, f"{', '.join(texts)} ({end})")

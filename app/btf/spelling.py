@@ -40,10 +40,11 @@ class Types(Protocol):
 class Speller:
     """Spells types for one declaration; its small methods are what a user changes."""
 
-    def __init__(self, types: Types) -> None:
-        """Start with a fresh budget of steps."""
+    def __init__(self, types: Types, *, steps: int = MAX_STEPS, characters: int = MAX_TEXT) -> None:
+        """Start with a fresh budget, which all types that are spelled by this one share."""
         self._types = types
-        self._steps_left = MAX_STEPS
+        self._steps_left = steps
+        self._characters_left = characters
 
     def base_name(self, found: Type, depth: int) -> str:
         """Return the name at the centre: that of a type which is not a pointer, array, function or qualifier.
@@ -119,6 +120,9 @@ class Speller:
                     current = found.result
                 case _:
                     text = " ".join([*reversed(qualifiers), self.base_name(found, depth), *reversed(tags)])
+                    self._characters_left -= len(text) + len(inner)
+                    if self._characters_left < 0:
+                        raise TooLarge(f"BTF type {type_id}: its spelling in C has no end")
                     if not inner:
                         return text
                     return text + ("" if inner[0] == "[" else " ") + inner

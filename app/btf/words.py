@@ -36,13 +36,19 @@ def camel(name: str) -> str:
 class Unique:
     """Gives each name once."""
 
-    def __init__(self) -> None:
-        """Start with none given."""
+    def __init__(self, mark: str = "_") -> None:
+        """Start with none given; ``mark`` stands before the number that a repeated name gets."""
+        self._mark = mark
         self._given: set[str] = set()
+        self._last: dict[str, int] = {}
+        """The highest number that each name has got: thousands of equal names must not cost their square."""
 
     def __call__(self, name: str) -> str:
-        """Return the name, with ``_`` after it as often as needed."""
-        while name in self._given:
-            name += "_"
-        self._given.add(name)
-        return name
+        """Return the name, or for one that is taken the name with a number after it."""
+        found, n = name, self._last.get(name, 1)
+        while found in self._given:
+            n += 1
+            found = f"{name}{self._mark}{n}"
+        self._last[name] = n
+        self._given.add(found)
+        return found

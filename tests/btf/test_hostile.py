@@ -21,7 +21,7 @@ from app.btf.parse import Btf, parse
 from app.btf.types import Kind
 from tests.btfs import Writer, compile_blob
 
-MANY = 50_000
+MANY = 20_000
 
 
 def _use(btf: Btf, type_id: int) -> Iterator[Callable[[], object]]:
@@ -267,12 +267,43 @@ def _zero_sized(w: Writer) -> int:
     return w.struct("s", 0, ("a", 2, 0), ("b", 2, 0))
 
 
+def _equal_enumerators(w: Writer) -> int:
+    name = w.string("A")
+    return w.add(Kind.ENUM, "e", 4, *[word for n in range(MANY) for word in (name, n)], vlen=MANY)
+
+
+def _long_name_everywhere(w: Writer) -> int:
+    number = w.integer("n" * 500_000)
+    name = w.string("x" * 500_000)
+    return w.add(Kind.STRUCT, "s" * 1000, 4, *[word for _ in range(2000) for word in (name, number, 0)], vlen=2000)
+
+
+def _function_of_long_names(w: Writer) -> int:
+    number = w.integer("n" * 500_000)
+    w.add(Kind.FUNC_PROTO, "", number, *[0, number] * 4000, vlen=4000)
+    return w.add(Kind.PTR, "", 2)
+
+
+def _many_pointers_to_a_wide_function(w: Writer) -> int:
+    w.integer()
+    w.add(Kind.FUNC_PROTO, "", 1, *[0, 1] * 4000, vlen=4000)
+    pointers = [w.add(Kind.PTR, "", 2) for _ in range(1000)]
+    return w.struct("s", 8_000, *[(f"m{n}", pointer, n * 64) for n, pointer in enumerate(pointers)])
+
+
+def _equal_structs(w: Writer) -> int:
+    w.integer()
+    same = [w.struct("same", 4, ("a", 1, 0)) for _ in range(2000)]
+    return w.struct("s", 8_000, *[(f"m{n}", one, n * 32) for n, one in enumerate(same)])
+
+
 @pytest.mark.parametrize(
     "build",
     [
         _deep_pointers, _deep_arrays, _empty_arrays, _struct_in_itself, _structs_in_a_circle, _deep_structs,
         _anonymous_circle_through_pointer, _doubling_structs, _doubling_unions, _functions_of_functions,
         _function_that_takes_itself, _typedefs_in_a_circle, _deep_typedef_pointers, _huge_array, _overlapping_names,
+        _equal_enumerators, _long_name_everywhere, _function_of_long_names, _many_pointers_to_a_wide_function, _equal_structs,
         _many_members, _section_of_itself, _variable_of_itself, _tag_of_itself, _zero_sized,
     ],
 )  # fmt: skip
