@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 import struct
 import subprocess
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
+from app.btf import declare
+from app.btf.errors import BtfError
 from app.btf.header import MAGIC
+from app.btf.outline import outline
 from app.btf.parse import Btf, parse
 from app.btf.types import Kind
 
@@ -119,3 +123,28 @@ class Writer:
     def parse(self, base: Btf | None = None) -> Btf:
         """Parse what has been written."""
         return parse(self.blob(), base)
+
+
+def uses(btf: Btf, type_id: int) -> Iterator[Callable[[], object]]:
+    """Give everything that a page does with a type."""
+    yield lambda: btf.type(type_id)
+    yield lambda: btf.resolve(type_id)
+    yield lambda: btf.size_bytes(type_id)
+    yield lambda: btf.name_of(type_id)
+    yield lambda: btf.tags(type_id)
+    yield lambda: outline(btf, type_id)
+    yield lambda: declare.c(btf, type_id, comments=True)
+    yield lambda: declare.rust(btf, type_id)
+    yield lambda: declare.go(btf, type_id)
+    yield lambda: declare.python(btf, type_id)
+
+
+def survive(btf: Btf, type_id: int) -> int:
+    """Use a type in every way; return how many were refused. Anything but BtfError ends the test."""
+    refused = 0
+    for use in uses(btf, type_id):
+        try:
+            use()
+        except BtfError:
+            refused += 1
+    return refused
