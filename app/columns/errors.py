@@ -52,7 +52,8 @@ class TableShape(ColumnsError):
 
 def _suggestion(path: str, known: list[str]) -> str:
     """Two or three paths that the user may have meant, nearest first; else what there is."""
-    tails = [name for name in known if name.endswith("." + path)]
+    last = "." + path.rsplit(".", 1)[-1]
+    tails = [name for name in known if name.endswith("." + path)] or [name for name in known if name.endswith(last)]
     near = tails[:3] or get_close_matches(path, known, n=1, cutoff=0.6)
     if near:
         return f"did you mean {' or '.join(near)}?"

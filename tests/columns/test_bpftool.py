@@ -32,19 +32,31 @@ TYPES = [
     pytest.param("struct v { char a; signed char b; unsigned char c; _Bool d; };", id="chars and bool"),
     pytest.param("struct v { __u32 a:1, b:5, c:13, d:13; };", id="unsigned bit fields"),
     pytest.param("struct v { int a:3, b:7, c:22; long long d:33, e:31; };", id="signed bit fields"),
-    pytest.param("struct v { __u64 a:1; __u64 b:63; __s64 c:64; } __attribute__((packed));", id="bit fields of 63 and 64"),
-    pytest.param("struct v { __u8 a:3; __u64 b:59; __u8 c:2; } __attribute__((packed));", id="bit field over nine bytes"),
+    pytest.param(
+        "struct v { __u64 a:1; __u64 b:63; __s64 c:64; } __attribute__((packed));", id="bit fields of 63 and 64"
+    ),
+    pytest.param(
+        "struct v { __u8 a:3; __u64 b:59; __u8 c:2; } __attribute__((packed));", id="bit field over nine bytes"
+    ),
     pytest.param("struct v { __u8 x; __u32 a; __u64 b; __u16 c[2]; } __attribute__((packed));", id="packed, unaligned"),
     pytest.param("enum e { A, B = 5, C = 200 }; struct v { enum e x; enum e y[3]; };", id="enum"),
     pytest.param("enum e { A = -1, B = -100, C = 3 }; struct v { enum e x; };", id="negative enum"),
-    pytest.param("enum e { A = 1, B = 100 } __attribute__((packed)); struct v { enum e x[4]; };", id="enum of one byte"),
+    pytest.param(
+        "enum e { A = 1, B = 100 } __attribute__((packed)); struct v { enum e x[4]; };", id="enum of one byte"
+    ),
     pytest.param("enum e { A = 1, B = 0x80000000u }; struct v { enum e x; };", id="enum with the top bit"),
     pytest.param("enum e { A = 1, B = 2, C = 1 }; struct v { enum e x; };", id="enum with two names for one number"),
-    pytest.param("struct in { __u16 a; __s8 b; }; struct v { struct in x; struct in y[3]; struct in z[2][2]; };", id="nested"),
+    pytest.param(
+        "struct in { __u16 a; __s8 b; }; struct v { struct in x; struct in y[3]; struct in z[2][2]; };", id="nested"
+    ),
     pytest.param("struct v { __u32 a[3]; __s16 b[2][3]; __u8 c[2][2][2]; _Bool d[3]; };", id="arrays of arrays"),
     pytest.param("struct v { char a[8]; char b[1]; char c[2][4]; const char d[4]; };", id="text"),
-    pytest.param("typedef char letter; struct v { letter a[4]; unsigned char b[4]; signed char c[4]; };", id="not text"),
-    pytest.param("struct v { union { __u32 a; __u8 b[4]; }; union { __u64 c; struct { __u32 d, e; }; } f; };", id="unions"),
+    pytest.param(
+        "typedef char letter; struct v { letter a[4]; unsigned char b[4]; signed char c[4]; };", id="not text"
+    ),
+    pytest.param(
+        "struct v { union { __u32 a; __u8 b[4]; }; union { __u64 c; struct { __u32 d, e; }; } f; };", id="unions"
+    ),
     pytest.param("struct v { struct { __u8 a; struct { __u16 b:3, c:13; }; }; int d; };", id="nameless structs"),
     pytest.param("union v { __u32 a; struct { __u16 b, c; } d; __u64 e; };", id="a union as the value"),
     pytest.param("struct v { void *a; int (*b)(int); struct v *c; const char *d; };", id="pointers"),
@@ -57,7 +69,9 @@ WORDS = [b"", b"a", b"abc", b"a\"b'", b"/<>{", b"\x7f", b"a\tb", b"~~~", b"\xc3\
 
 
 def value_name(source: str) -> str:
-    return "v" if "typedef" in source and "struct v " not in source else "union v" if "union v" in source else "struct v"
+    return (
+        "v" if "typedef" in source and "struct v " not in source else "union v" if "union v" in source else "struct v"
+    )
 
 
 def random_values(plan: Plan, n_entries: int, *, seed: int = 1) -> np.ndarray:
@@ -218,7 +232,22 @@ def test_bytes_without_a_type_print_as_bpftool_prints_them(tmp_path: Path) -> No
     values = np.random.default_rng(5).integers(0, 256, (8, 9), dtype=np.uint8)
     pin = Path("/sys/fs/bpf/columns_bare_test")
     pin.unlink(missing_ok=True)
-    make = ["bpftool", "map", "create", str(pin), "type", "hash", "key", "4", "value", "9", "entries", "8", "name", "bare"]
+    make = [
+        "bpftool",
+        "map",
+        "create",
+        str(pin),
+        "type",
+        "hash",
+        "key",
+        "4",
+        "value",
+        "9",
+        "entries",
+        "8",
+        "name",
+        "bare",
+    ]
     subprocess.run(make, check=True)
     try:
         for key, value in zip(keys, values, strict=True):
@@ -243,7 +272,7 @@ def test_bpftool_breaks_off_at_a_float_and_ours_goes_on(tmp_path: Path) -> None:
     with kernel_maps.created(blob, key_id, value_id, key_size=4, value_size=16, max_entries=1) as (map_fd, map_id):
         kernel_maps.fill(map_fd, np.zeros((1, 4), np.uint8), values)
         done = subprocess.run(["bpftool", "-j", "map", "dump", "id", str(map_id)], check=False, capture_output=True)
-    with pytest.raises(ValueError):  # noqa: PT011 json's own
+    with pytest.raises(ValueError):
         json.loads(done.stdout)
     layout = Layout(plan_type(btf, key_id, 4), plan_type(btf, value_id, 16))
     rows = python_rows(Table(layout, np.zeros((1, 4), np.uint8), values))

@@ -1,0 +1,122 @@
+"""What a user types as a key, and the bytes that it is."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.btf.parse import Btf
+from app.columns.errors import BadKey
+from app.columns.key_text import key_text, parse_key
+from app.columns.plan import plan_made, plan_raw, plan_type
+from tests.columns import kernel_maps
+
+SOURCE = """
+typedef __u32 number;
+enum proto { TCP = 6, UDP = 17 };
+struct lpm { __u32 prefixlen; __u8 data[4]; };
+struct lpm6 { __u32 prefixlen; __u8 data[16]; };
+struct tuple { __be32 saddr, daddr; __be16 sport, dport; enum proto proto; };
+struct either { __u8 family; union { __be32 v4; __u8 v6[16]; }; };
+struct named { char name[8]; _Bool up; int bits:4, more:28; double load; };
+"""
+NAMES = ("number", "struct lpm", "struct lpm6", "struct tuple", "struct either", "struct named")
+
+
+@pytest.fixture(scope="module")
+def types(tmp_path_factory: pytest.TempPathFactory) -> tuple[Btf, dict[str, int]]:
+    folder: Path = tmp_path_factory.mktemp("btf")
+    btf, ids = kernel_maps.types_of(SOURCE, folder, *NAMES)
+    return btf, dict(zip((name.split()[-1] for name in NAMES), ids, strict=True))
+
+
+@pytest.mark.parametrize(("name", "text", "expected"), [
+    ("number", "7", "07000000"),
+    ("number", " 0x10 ", "10000000"),
+    ("number", "hex:01 02 03 04", "01020304"),
+    ("lpm", "10.0.0.0/8", "080000000a000000"),
+    ("lpm", "8, 10.0.0.0", "080000000a000000"),
+    ("lpm", '{"prefixlen": 8, "data": [10, 0, 0, 0]}', "080000000a000000"),
+    ("lpm6", "fe80::/10", "0a000000fe80" + "00" * 14),
+    ("tuple", "10.0.0.1, 10.0.0.2, 80, 443, UDP", "0a0000010a000002005001bb11000000"),
+    ("tuple", '{"saddr":16777226,"daddr":33554442,"sport":20480,"dport":47873,"proto":"UDP"}', "0a0000010a000002005001bb11000000"),
+    ("either", '{"family":2,"v4":16777226,"v6":[10,0,0,1,0,0,0,0,0,0,0,0,0,0,0,0]}', "020000000a000001" + "00" * 12),
+    ("either", '{"family":2,"v6":[10,0,0,1,0,0,0,0,0,0,0,0,0,0,0,0]}', "020000000a000001" + "00" * 12),
+    ("named", '{"name":"eth0","up":true,"bits":-8,"more":5,"load":0.5}', "6574683000000000" "01" "080000" "05000000" "000000000000e03f"),
+    ("named", "eth0, true, -8, 5, 0.5", "6574683000000000" "01" "080000" "05000000" "000000000000e03f"),
+    ("named", '"eth0", 1, -8, 5, 0.5', "6574683000000000" "01" "080000" "05000000" "000000000000e03f"),
+])  # fmt: skip
+def test_a_key_is_these_bytes(types: tuple[Btf, dict[str, int]], name: str, text: str, expected: str) -> None:
+    btf, ids = types
+    plan = plan_type(btf, ids[name], btf.size_bytes(ids[name]))
+    data = bytes.fromhex(expected)
+    data = data.ljust(plan.size_bytes, b"\0")
+    assert parse_key(plan, text).hex() == data.hex()
+    assert parse_key(plan, key_text(plan, data)) == data
+
+
+@pytest.mark.parametrize(("name", "text", "told"), [
+    ("number", "", "a key of 4 bytes was wanted, such as 0; found "),
+    ("number", "many", "the key: an integer was wanted, found many"),
+    ("number", "-1", "the key: number from 0 to 4294967295 was wanted, found -1"),
+    ("number", "1.5", "the key: an integer was wanted, found 1.5"),
+    ("number", "[1]", "the key: an integer was wanted, found [1]"),
+    ("number", "hex:0102", "hex: 4 bytes were wanted, found 2"),
+    ("number", "hex:zz", "hex: wants two digits a byte, found zz"),
+    ("lpm", "10.0.0.0", "2 fields were wanted (prefixlen, data), found 1 in 10.0.0.0"),
+    ("lpm", "8, 10.0.0.256", "data: 4 bytes as an address or hex:… was wanted, found 10.0.0.256"),
+    ("lpm", '{"prefixlen": 8}', 'data is missing; a key here looks like {"prefixlen":0,"data":[0,0,0,0]}'),
+    ("lpm", '{"prefixlen": 8, "dta": 1}', "the key has no field dta; it has prefixlen, data"),
+    ("lpm", '{"prefixlen": 8, "data": [1, 2]}', "data: a list of 4 was wanted, found [1, 2]"),
+    ("lpm", "{", '{ is not JSON; a key here looks like {"prefixlen":0,"data":[0,0,0,0]}'),
+    ("lpm", "[" * 5000, None),
+    ("tuple", '{"saddr":1,"daddr":1,"sport":1,"dport":1,"proto":"ICMP"}', "proto: one of TCP, UDP or a number was wanted, found ICMP"),
+    ("tuple", "1,2,70000,4,5", "sport: a port was wanted, found 70000"),
+    ("either", '{"family":2,"v4":1,"v6":[1,0,0,1,0,0,0,0,0,0,0,0,0,0,0,0]}', "v6[3] shares its bytes with a member given before it, which says otherwise"),
+    ("either", '{"family":2,"v4":1}', None),
+    ("named", '{"name":"too long a name","up":1,"bits":0,"more":0,"load":0}', "name: at most 8 bytes of text was wanted, found too long a name"),
+])  # fmt: skip
+def test_what_is_no_key_says_what_would_be(
+    types: tuple[Btf, dict[str, int]], name: str, text: str, told: str | None
+) -> None:
+    btf, ids = types
+    plan = plan_type(btf, ids[name], btf.size_bytes(ids[name]))
+    with pytest.raises(BadKey) as caught:
+        parse_key(plan, text)
+    assert told is None or str(caught.value) == told
+
+
+@pytest.mark.parametrize(("size_bytes", "text", "expected"), [
+    (4, "7", "07000000"),
+    (4, '["0x01","0x02","0x03","0xff"]', "010203ff"),
+    (4, "10.0.0.1", "0a000001"),
+    (6, "02:00:5e:00:00:01", "02005e000001"),
+    (3, "hex:010203", "010203"),
+    (3, "01 02 03", "010203"),
+])  # fmt: skip
+def test_keys_without_a_type(size_bytes: int, text: str, expected: str) -> None:
+    plan = plan_raw(size_bytes)
+    assert parse_key(plan, text).hex() == expected
+    assert parse_key(plan, key_text(plan, bytes.fromhex(expected))).hex() == expected
+
+
+@given(
+    st.text(max_size=40)
+    | st.recursive(
+        st.none() | st.integers() | st.floats() | st.text(),
+        lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(["prefixlen", "data", "x"]), inner),
+    ).map(lambda document: json.dumps(document))
+)
+def test_whatever_is_typed_a_key_is_bytes_or_an_error(text: str) -> None:
+    for plan in (
+        plan_made([("prefixlen", "u32", 4), ("data", "bytes", 4)]),
+        plan_raw(4),
+        plan_made([("comm", "text", 4), ("n", "i64", 8)]),
+    ):
+        with contextlib.suppress(BadKey):
+            assert len(parse_key(plan, text)) == plan.size_bytes
