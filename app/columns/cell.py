@@ -24,7 +24,7 @@ from app.columns.errors import NoSuchField, UnknownLens
 from app.columns.json_text import numbers, template
 from app.columns.lenses import choose, show
 from app.columns.lenses.show import NO_NAMES, Names
-from app.columns.node import Node, NodeKind, is_in6_addr, is_octets
+from app.columns.node import Node, NodeKind, is_in6_addr, is_octets, leaves
 from app.columns.plan import ARRAY_LIMIT, Plan
 from app.columns.table import Bytes, Layout, Table
 
@@ -100,7 +100,7 @@ def heads(
         full_path(group, node.path)
         for group, plan in (("key", layout.key), ("value", layout.value))
         if plan is not None
-        for node in plan.leaves(ARRAY_LIMIT)
+        for node in leaves(plan.root, ARRAY_LIMIT)
     )
     return [head(layout, path, chosen.get(path)) for path in islice(paths, limit)]
 

@@ -198,7 +198,7 @@ def _enum(node: Node, values: Column) -> Texts:
 
 
 def _chars(values: Column) -> Texts:
-    """BTF's character encoding: a string of one character, ``\\u00..`` where it is not printable."""
+    """BTF's character encoding: a string of one character, escaped where it is not printable."""
     return [_CHARS[byte] for byte in values.view(np.uint8).tolist()]
 
 

@@ -86,15 +86,15 @@ class _Question:
         plan = table.layout.key if self.field.group == "key" else table.layout.value
         lens = lenses.get(path.text) or ("" if plan is None else choose.default(self.node, plan))
         self._network = choose.reads_network_order(self.node, lens)
-        self._data: Bytes = table.keys if self.field.group == "key" else table.values
+        self.data: Bytes = table.keys if self.field.group == "key" else table.values
         self.per_cpu = self.field.group == "value" and bool(table.layout.n_cpus)
 
     def folded(self, ask: Callable[[Bytes], Mask]) -> Mask:
         """The answer per entry: CPUs are added up (or chosen) before the comparison, or asked one by one."""
-        how = self._how()
+        how = self.how()
         if how.startswith("cpu"):
-            return ask(self._data[:, int(how[3:])])
-        answer = ask(self._data)
+            return ask(self.data[:, int(how[3:])])
+        answer = ask(self.data)
         if how == "any":
             return _any(answer, (1,))
         return ~_any(~answer, (1,)) if how == "all" else answer
@@ -106,7 +106,7 @@ class _Question:
             values = native(values)
             values = values.byteswap() if self.node.byte_order == "little" else values
         values = native(values)
-        return fold(self.field, values) if self._how() in {"sum", "min", "max"} else values
+        return fold(self.field, values) if self.how() in {"sum", "min", "max"} else values
 
     def compare(self, data: Bytes, op: Op, literal: Literal_) -> Mask:
         """bool[n] (or [n, n_cpus]) of ``field op literal``."""
@@ -119,7 +119,7 @@ class _Question:
             return self._contains(data, op, literal)
         if kind is NodeKind.BYTES and self.node.size_bytes in _HOST_NUMBERS and isinstance(literal, Number):
             order = "<" if self.node.byte_order == "little" else ">"
-            span = self._span(data)
+            span = self.span(data)
             whole = np.ascontiguousarray(span).view(f"{order}u{self.node.size_bytes}")[..., 0]
             return _ordered(whole, op, literal.value)
         if not self.node.scalar:
@@ -135,14 +135,14 @@ class _Question:
             return self.compare(data, "==", option)
         return self.compare(data, ">=", option.low) & self.compare(data, "<=", option.high)
 
-    def _how(self) -> str:
+    def how(self) -> str:
         if not self.per_cpu:
             return ""
         if "@" in self.path.text:
             return "any" if self.field.fold == "each" else self.field.fold
         return "sum" if self.field.fold == "sum" and self.node.scalar else "any"
 
-    def _span(self, data: Bytes) -> Bytes:
+    def span(self, data: Bytes) -> Bytes:
         return data[..., self.node.offset_bytes : self.node.end_bytes]
 
     def _number(self, literal: Number | Text) -> int | float:
@@ -157,7 +157,7 @@ class _Question:
             raise WhereError(literal.column, f"{self.node.type_name} has no {word[:60]}; it has {known}")
         if self.node.kind is NodeKind.BOOL and word in {"true", "false"}:
             return int(word == "true")
-        if self.node.kind is NodeKind.INT and self.node.size_bits == 8 and len(word) == 1 and ord(word) < 128:  # noqa: PLR2004
+        if self.node.kind is NodeKind.INT and self.node.size_bits == 8 and len(word) == 1 and ord(word) < 128:
             return ord(word)
         wanted = "true or false" if self.node.kind is NodeKind.BOOL else "a number"
         raise WhereError(
@@ -168,7 +168,7 @@ class _Question:
         if isinstance(literal, Number):
             raise WhereError(literal.column, f"{self.path.text} is text: write the text in quotes")
         wanted = literal.value.encode(errors="surrogateescape" if literal.value.isascii() else "replace")
-        values = text(self._span(data))
+        values = text(self.span(data))
         if op == "contains":
             return np.strings.find(values, wanted) >= 0
         if op == "startswith":
@@ -191,7 +191,7 @@ class _Question:
         return _any(_ordered(values, "==", literal.value), axes)
 
     def _octets(self, data: Bytes, op: Op, literal: Octets) -> Mask:
-        span = self._span(data)
+        span = self.span(data)
         want, bits = literal.data, literal.prefix_bits
         size_bytes = self.node.size_bytes
         if self.node.bitfield:
@@ -202,7 +202,7 @@ class _Question:
             if len(want) > size_bytes:
                 return np.zeros(span.shape[:-1], bool)
             return _same(span[..., : len(want)], want)
-        if literal.kind == "IPv4 address" and size_bytes == 16:  # noqa: PLR2004 an IPv4 address inside IPv6
+        if literal.kind == "IPv4 address" and size_bytes == 16:
             want, bits = bytes(10) + b"\xff\xff" + want, bits + 96
         if len(want) != size_bytes:
             what = f"{self.path.text} has {size_bytes} bytes"
@@ -225,7 +225,7 @@ def _two_fields(table: Table, left: Path, op: Op, right: Path, lenses: Mapping[s
     if op in {"contains", "startswith"}:
         raise WhereError(right.column, f"{op} wants text in quotes or a number")
     if one.node.kind is NodeKind.TEXT and other.node.kind is NodeKind.TEXT and not (one.per_cpu or other.per_cpu):
-        values = [text(question._span(question._data)) for question in (one, other)]  # noqa: SLF001
+        values = [text(question.span(question.data)) for question in (one, other)]
         return np.asarray(_COMPARE[op](*values), bool)
     for question in (one, other):
         if not question.node.scalar:
@@ -233,14 +233,14 @@ def _two_fields(table: Table, left: Path, op: Op, right: Path, lenses: Mapping[s
             raise WhereError(
                 question.path.column, f"{what}; two fields are compared when both are numbers or both text"
             )
-        if question._how() in {"any", "all"}:  # noqa: SLF001
+        if question.how() in {"any", "all"}:
             raise WhereError(question.path.column, f"write {question.path.text} of one CPU, such as value@cpu0, here")
     sides = [_side(question) for question in (one, other)]
     return np.asarray(_COMPARE[op](*sides), bool)
 
 
 def _side(question: _Question) -> Column:
-    how, data = question._how(), question._data  # noqa: SLF001
+    how, data = question.how(), question.data
     return question.numbers(data[:, int(how[3:])] if how.startswith("cpu") else data)
 
 

@@ -28,7 +28,7 @@ def order(table: Table, path: str, *, descending: bool = False, lenses: Mapping[
     lens = (lenses or {}).get(path) or ("" if plan is None else choose.default(field.node, plan))
     if choose.reads_network_order(field.node, lens) and not field.fold and field.node.byte_order == "little":
         values = values.byteswap()
-    if values.ndim > 2 or (values.ndim == 2 and values.dtype != np.uint8):  # noqa: PLR2004
+    if values.ndim > 2 or (values.ndim == 2 and values.dtype != np.uint8):
         if field.fold == "each":
             raise NotOneColumn(f"{path} has one value per CPU; sort by the sum, or by value@cpu0, value@max …")
         values = _big_endian_bytes(values)
@@ -38,7 +38,7 @@ def order(table: Table, path: str, *, descending: bool = False, lenses: Mapping[
 
 
 def _ascending(values: Column) -> Indices:
-    if values.ndim == 2:  # noqa: PLR2004 bytes
+    if values.ndim == 2:
         return _by_bytes(values)
     return np.argsort(values, kind="stable")
 

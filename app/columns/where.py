@@ -212,7 +212,7 @@ def _word(token: _Token) -> Path | Text:
 def _string(token: _Token) -> Text:
     def replaced(match: re.Match[str]) -> str:
         code = match[1]
-        if len(code) == 3:  # noqa: PLR2004 xNN
+        if len(code) == 3:
             return chr(int(code[1:], 16))
         return _ESCAPES.get(code, code)
 
@@ -268,4 +268,4 @@ _READERS: dict[str, Callable[[_Token], Path | Literal_]] = {
 def _shown(token: _Token) -> str:
     if token.kind == "end":
         return "the end"
-    return repr(token.text if len(token.text) <= 40 else token.text[:39] + "…")  # noqa: PLR2004
+    return repr(token.text if len(token.text) <= 40 else token.text[:39] + "…")

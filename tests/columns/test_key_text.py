@@ -110,7 +110,7 @@ def test_keys_without_a_type(size_bytes: int, text: str, expected: str) -> None:
     | st.recursive(
         st.none() | st.integers() | st.floats() | st.text(),
         lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(["prefixlen", "data", "x"]), inner),
-    ).map(lambda document: json.dumps(document))
+    ).map(json.dumps)
 )
 def test_whatever_is_typed_a_key_is_bytes_or_an_error(text: str) -> None:
     for plan in (

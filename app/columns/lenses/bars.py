@@ -25,7 +25,7 @@ def bars(table: Table, path: str, row: int) -> list[Bar]:
     raises  NotOneColumn if it is not an array of integers, NoSuchField
     """
     counts: Column = column(table.take(slice(row, row + 1)), path)
-    if counts.ndim != 2 or counts.dtype.kind not in "iu":  # noqa: PLR2004 entries and slots
+    if counts.ndim != 2 or counts.dtype.kind not in "iu":
         raise NotOneColumn(f"{path} is not an array of counters; bars need one")
     numbers = counts[0].tolist()
     while numbers and numbers[-1] == 0:

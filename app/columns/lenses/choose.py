@@ -96,24 +96,6 @@ _DURATION = frozenset(
         "vtime",
     ]
 )
-_TIME = frozenset(
-    [
-        "ktime",
-        "timestamp",
-        "ts",
-        "tstamp",
-        "time",
-        "seen",
-        "start",
-        "started",
-        "created",
-        "updated",
-        "expires",
-        "expiry",
-        "last",
-        "at",
-    ]
-)
 _PID = frozenset(["pid", "tgid", "tid", "ppid"])
 _IFINDEX = frozenset(["ifindex", "iif", "oif", "ifidx", "ingress_ifindex", "if_index", "netdev_ifindex"])
 _CGROUP = frozenset(["cgroup", "cgid", "cgroupid", "cgrp"])
@@ -274,7 +256,7 @@ def _wanted_integer(node: Node, words: frozenset[str]) -> str:
     if node.bitfield:
         return "hex" if words & _FLAGS else "plain" if words & _PLAIN else "number"
     if node.size_bits == 64:
-        return _wanted_u64(node, words)
+        return _wanted_u64(words)
     address = words & _ADDRESS and not words & _NO_ADDRESS
     if node.size_bits == 32 and address and not node.signed:
         return "ipv4"
@@ -292,7 +274,7 @@ def _wanted_integer(node: Node, words: frozenset[str]) -> str:
     return "number"
 
 
-def _wanted_u64(node: Node, words: frozenset[str]) -> str:
+def _wanted_u64(words: frozenset[str]) -> str:
     if {"pid", "tgid"} <= words:
         return "pid_tgid"
     if words & _CGROUP:
