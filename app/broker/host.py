@@ -51,3 +51,8 @@ def with_fd(descriptor: int, use: Callable[[int], _Result]) -> _Result:
 def text(name: bytes) -> str:
     r"""Decode a name that the kernel keeps, undecodable bytes as \xNN."""
     return name.decode(errors="backslashreplace")
+
+
+def printable(path: str) -> str:
+    """Give a path as text that can be sent: bytes of a file's name that are no UTF-8 as in `text`."""
+    return text(os.fsencode(path))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections import Counter
 from datetime import UTC, datetime
 from threading import Lock
 
@@ -27,25 +28,26 @@ def write(event: str, **facts: object) -> None:
 
 
 class Limited:
-    """Writes at most LINES in PERIOD_S."""
+    """Writes at most LINES of each event in PERIOD_S: one kind of noise does not hide another."""
 
     def __init__(self) -> None:
         self._lock = Lock()
         self._since_s = 0.0
-        self._written = 0
-        self._left_out = 0
+        self._written: Counter[str] = Counter()
+        self._left_out: Counter[str] = Counter()
 
     def write(self, event: str, **facts: object) -> None:
-        """One line, or none."""
+        """One line, or none. `event` is one of ours, never a stranger's text."""
         with self._lock:
             now_s = time.monotonic()
             if now_s - self._since_s > PERIOD_S:
-                self._since_s, self._written = now_s, 0
-            if self._written == LINES:
-                self._left_out += 1
+                self._since_s = now_s
+                self._written.clear()
+            if self._written[event] == LINES:
+                self._left_out[event] += 1
                 return
-            self._written += 1
-            left_out, self._left_out = self._left_out, 0
+            self._written[event] += 1
+            left_out = self._left_out.pop(event, 0)
         if left_out:
             facts["left_out_before"] = left_out
         write(event, **facts)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from app.broker.host import Host, Reply, with_fd
+from app.broker.host import Host, Reply, printable, with_fd
 from app.uapi import objects
 from app.uapi.enums import BpfMapFlag
 from app.uapi.errors import InvalidForKernel, KernelError
@@ -47,9 +47,8 @@ def answer_pins(host: Host, _: bodies.AskNothing) -> Reply:
         except KernelError as error:
             troubles.append(f"{path}: {error}")
     more = f"; and {len(troubles) - 1} more" if len(troubles) > 1 else ""
-    return Reply(
-        bodies.PinList(tuple(sorted(found, key=lambda pin: pin.path)), (troubles[0] + more) if troubles else "")
-    )
+    problem = printable(troubles[0]) + more if troubles else ""
+    return Reply(bodies.PinList(tuple(sorted(found, key=lambda pin: pin.path)), problem))
 
 
 def is_mounted(path: Path) -> bool:
@@ -108,13 +107,13 @@ def _facts(path: str, fd: int) -> bodies.PinFacts:
     kind = kind_of(fd)
     match kind:
         case "map":
-            return bodies.PinFacts(path, kind, objects.map_info(fd).id)
+            return bodies.PinFacts(printable(path), kind, objects.map_info(fd).id)
         case "prog":
-            return bodies.PinFacts(path, kind, objects.prog_info(fd).id)
+            return bodies.PinFacts(printable(path), kind, objects.prog_info(fd).id)
         case "link":
-            return bodies.PinFacts(path, kind, objects.link_info(fd).id)
+            return bodies.PinFacts(printable(path), kind, objects.link_info(fd).id)
         case _:
-            return bodies.PinFacts(path, "", 0)
+            return bodies.PinFacts(printable(path), "", 0)
 
 
 def _walk(path: str, directory: int, depth: int, troubles: list[str]) -> Iterator[tuple[str, int]]:

@@ -20,9 +20,9 @@ OWN_FILE = struct.Struct("=QQ")
 """Of `own_files`: descriptor, address of the file's show_fdinfo."""
 OPEN_FILE = struct.Struct("=III")
 """Of `open_files`, before the path: pid, descriptor, bytes of path with its final NUL."""
-SOCKET = struct.Struct("=QHHHBBI4s4s16s16s")
-"""Of `socket_values`, before the value: cookie, family, own port, other port (network order), protocol low byte, state,
-bytes of value, IPv4 addresses own and other, IPv6 the same."""
+SOCKET = struct.Struct("=QHHHHI4s4s16s16s")
+"""Of `socket_values`, before the value: cookie, family, own port, other port (network order), protocol, bytes of value,
+IPv4 addresses own and other, IPv6 the same."""
 
 KINDS = ("map", "prog", "link", "btf")
 PATH_BYTES = 384
@@ -227,8 +227,7 @@ def socket_values(kernel: Vmlinux) -> IteratorProgram:
         (a.U16, 8, ("sock_common", "skc_family")),
         (a.U16, 10, ("sock_common", "skc_num")),
         (a.U16, 12, ("sock_common", "skc_dport")),
-        (a.U8, 14, ("sock", "sk_protocol")),
-        (a.U8, 15, ("sock_common", "skc_state")),
+        (a.U16, 14, ("sock", "sk_protocol")),
     )
     for size, at, (struct_name, member) in fields:
         p.load(size, a.R1, a.R7, offset(struct_name, member))

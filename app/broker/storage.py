@@ -7,7 +7,7 @@ import struct
 from functools import partial
 
 from app.broker import programs
-from app.broker.host import Host, Reply, with_fd
+from app.broker.host import Host, Reply, printable, with_fd
 from app.uapi import objects
 from app.uapi.enums import BpfMapFlag, BpfMapType
 from app.uapi.errors import KernelError
@@ -21,8 +21,7 @@ LIMIT_BYTES = 256 << 20
 """Values that one answer brings."""
 
 _AF_UNIX, _AF_INET, _AF_INET6 = 1, 2, 10
-_PROTOCOLS = {6: "tcp", 17: "udp", 1: "icmp", 58: "icmpv6", 132: "sctp", 0: "raw"}
-_MPTCP_LOW_BYTE = 262 & 0xFF
+_PROTOCOLS = {1: "icmp", 6: "tcp", 17: "udp", 58: "icmpv6", 132: "sctp", 255: "raw", 262: "mptcp"}
 _KEY = struct.Struct("=i")
 
 
@@ -37,7 +36,7 @@ def _sockets(host: Host, map_fd: int) -> bodies.Storage:
     entries = []
     size_bytes = programs.SOCKET.size + value_bytes
     for at in range(0, len(data) - size_bytes + 1, size_bytes):
-        cookie, family, port, other, protocol, _, _, own4, other4, own6, other6 = programs.SOCKET.unpack_from(data, at)
+        cookie, family, port, other, protocol, _, own4, other4, own6, other6 = programs.SOCKET.unpack_from(data, at)
         if family == _AF_INET:
             ends = (_ipv4(own4), _ipv4(other4))
         elif family == _AF_INET6:
@@ -54,7 +53,7 @@ def _label(family: int, protocol: int, ends: tuple[str, str], port: int, other_p
         return "unix"
     if not ends[0]:
         return f"address family {family}"
-    name = "mptcp" if protocol == _MPTCP_LOW_BYTE else _PROTOCOLS.get(protocol, f"protocol {protocol}")
+    name = _PROTOCOLS.get(protocol, f"protocol {protocol}")
     other = f" → {ends[1]}:{other_port}" if other_port else ""
     return f"{name} {ends[0]}:{port}{other}"
 
@@ -91,7 +90,7 @@ def _inodes(host: Host, paths: tuple[str, ...], map_fd: int) -> bodies.Storage:
                 continue
             seen.add((facts.st_dev, facts.st_ino))
             if map_lookup(map_fd, _KEY.pack(file), value):
-                entries.append(bodies.StorageEntry(facts.st_ino, candidate, bytes(value)))
+                entries.append(bodies.StorageEntry(facts.st_ino, printable(candidate), bytes(value)))
                 taken_bytes += len(value)
         except KernelError:
             missed += 1

@@ -6,7 +6,14 @@ Text that comes from the kernel or from other programs (names, comms, paths) is 
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
+
+ObjectId = Annotated[int, msgspec.Meta(ge=0, lt=1 << 32)]
+"""What the kernel takes as an id; anything else in a question is malformed."""
+Size = Annotated[int, msgspec.Meta(ge=0, lt=1 << 32)]
+"""A number of bytes or entries."""
 
 
 class Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
@@ -23,7 +30,7 @@ class AskNothing(Body, frozen=True):
 class AskId(Body, frozen=True):
     """A question about one kernel object."""
 
-    id: int
+    id: ObjectId
 
 
 class AskPin(Body, frozen=True):
@@ -35,14 +42,14 @@ class AskPin(Body, frozen=True):
 class AskRing(Body, frozen=True):
     """A look at what a ring buffer holds; at most `limit_bytes` of its newest data come back."""
 
-    map_id: int
-    limit_bytes: int
+    map_id: ObjectId
+    limit_bytes: Size
 
 
 class AskLookup(Body, frozen=True):
     """A proxied BPF_MAP_LOOKUP_ELEM; `key` is empty for maps without keys."""
 
-    map_id: int
+    map_id: ObjectId
     key: bytes
     value: bytes = b""
     """Input for a bloom filter; the broker knows itself how many bytes an answer takes."""
@@ -51,22 +58,22 @@ class AskLookup(Body, frozen=True):
 class AskNextKey(Body, frozen=True):
     """A proxied BPF_MAP_GET_NEXT_KEY; `key` None asks for the first."""
 
-    map_id: int
+    map_id: ObjectId
     key: bytes | None
 
 
 class AskBatch(Body, frozen=True):
     """A proxied BPF_MAP_LOOKUP_BATCH of at most `count` entries; `token` None starts."""
 
-    map_id: int
+    map_id: ObjectId
     token: bytes | None
-    count: int
+    count: Size
 
 
 class AskStorage(Body, frozen=True):
     """Owners and values of a local storage map that only a privileged process can enumerate (sk, inode)."""
 
-    map_id: int
+    map_id: ObjectId
     paths: tuple[str, ...] = ()
     """For inode storage: further files to try, beside those that processes hold open."""
 
