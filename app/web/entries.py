@@ -11,7 +11,8 @@ from flask import Blueprint, Response, redirect
 from app.columns.cell import Cell, Head, cells, head, heads, row_count
 from app.columns.errors import ColumnsError
 from app.columns.table import Layout
-from app.maps.entry import is_member, parse
+from app.maps import rings
+from app.maps.entry import is_member, key_plan, parse
 from app.maps.errors import CannotList, CannotLookUp
 from app.maps.kinds import Enumerate, Meaning
 from app.maps.opening import OpenMap, open_map
@@ -20,6 +21,7 @@ from app.maps.walk import Completeness
 from app.uapi.enums import BpfMapType
 from app.web import arguments
 from app.web.backend import Backend
+from app.web.bars import Bars, bars
 from app.web.downloads import download
 from app.web.errors import status_of
 from app.web.frame import frame_of
@@ -50,6 +52,8 @@ class Line:
     key_hex: str
     """Empty where a look-up cannot take the key."""
     cells: list[Cell]
+    bars: dict[int, Bars]
+    """Histograms by column."""
     map_link: int
     """Id of the map that the value names, or 0."""
 
@@ -124,6 +128,9 @@ def _page(backend: Backend, opened: OpenMap, state: EntriesState) -> Response:
         answer=answer,
         choices=_choices(opened, state) if not (refusal or problem) else [],
         look_up=_look_up_hint(opened),
+        example=_example(opened) if not refusal else "",
+        whole=_whole_entry(opened),
+        backlog=rings.look(opened.client, opened.facts.id) if opened.kind.enumerate is Enumerate.RING else None,
         bloom=opened.facts.type == BpfMapType.BLOOM_FILTER,
     )
     if isinstance(problem, ColumnsError | CannotLookUp):
@@ -148,6 +155,7 @@ def read_sheet(backend: Backend, opened: OpenMap, state: EntriesState) -> Sheet:
         Line(
             key_hex=keys[index] if index < len(keys) else "",
             cells=row,
+            bars={at: drawn for at, one in enumerate(chosen) if one.lens == "bars" and (drawn := bars(row[at].raw))},
             map_link=int.from_bytes(table.values[index][:4].tobytes(), "little") if nested else 0,
         )
         for index, row in enumerate(rows)
@@ -227,10 +235,28 @@ def _exact(opened: OpenMap, text: str) -> Response | str:
     return as_response(redirect(f"/maps/{opened.facts.id}/entries/{key.hex()}", code=303))
 
 
+def _example(opened: OpenMap) -> str:
+    """A filter that fits this map, as the placeholder of the filter box."""
+    layout = opened.schema.layout
+    if layout.datasec:
+        return ""
+    every = heads(layout)
+    number = next((one.path for one in every if one.numeric and one.group == "value" and not one.special), "")
+    address = next((one.path for one in every if one.lens == "ipv4"), "")
+    parts = [f"{number} > 1000" if number else "", f"{address} in 10.0.0.0/8" if address else ""]
+    return " and ".join(part for part in parts if part)
+
+
+def _whole_entry(opened: OpenMap) -> str:
+    """Address of the one entry of a map of global variables, with every field and byte."""
+    only_one = opened.schema.layout.datasec or opened.kind.enumerate is Enumerate.SINGLE
+    return f"/maps/{opened.facts.id}/entries/{'00' * opened.facts.key_size}" if only_one else ""
+
+
 def _look_up_hint(opened: OpenMap) -> str:
     """Placeholder of the exact-key box: the fields in order; empty where there is no look-up."""
-    from app.maps.entry import key_plan
-
+    if _whole_entry(opened):
+        return ""
     try:
         plan = key_plan(opened)
     except CannotLookUp:

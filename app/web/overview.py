@@ -16,6 +16,7 @@ from app.btf.errors import BtfError
 from app.maps.catalog import Listing, MapRow, listing
 from app.maps.counting import with_counts
 from app.maps.growth import Growth, path_of, read
+from app.maps.kinds import Meaning
 from app.uapi.errors import KernelError
 from app.web import arguments, words
 from app.web.backend import Backend
@@ -40,7 +41,7 @@ FAMILIES = (
 ONLY: dict[str, tuple[str, Callable[[MapRow], bool]]] = {
     "pinned": ("pinned", lambda row: bool(row.pins)),
     "full": ("over 80 %", lambda row: (row.pressure or 0) > NEARLY_FULL),
-    "nobtf": ("no BTF", lambda row: not row.has_btf),
+    "nobtf": ("no BTF", lambda row: lacks_type(row)),
     "unused": ("unused", lambda row: row.unreferenced),
 }
 SORTS: dict[str, Callable[[MapRow], object]] = {
@@ -52,6 +53,13 @@ SORTS: dict[str, Callable[[MapRow], object]] = {
     "memory": lambda row: row.facts.memlock_bytes,
     "used": lambda row: len(row.progs),
 }
+
+
+
+
+def lacks_type(row: MapRow) -> bool:
+    """Its values could have a type and have none: shown as bytes."""
+    return not row.has_btf and row.kind.listable and row.kind.meaning is Meaning.BYTES and row.facts.value_size > 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -222,7 +230,7 @@ def line(row: MapRow, names: TypeNames) -> Line:
     """One map's texts."""
     facts = row.facts
     flags = [word for word in words.map_flags(facts) if word in {"frozen", "mmap"}]
-    if not row.has_btf:
+    if lacks_type(row):
         flags.append("no BTF")
     return Line(
         row=row,
@@ -263,8 +271,7 @@ def worth_a_look(found: Listing) -> list[Hint]:
         for row in rows
         if not row.pins and not row.progs and row.facts.memlock_bytes >= LARGE_BYTES
     ]
-    typed = [row for row in rows if not row.has_btf and row.kind.meaning.name == "BYTES" and row.facts.key_size and row.progs]
-    hints += [_hint(row, "no BTF: shown as bytes") for row in typed]
+    hints += [_hint(row, "no BTF: shown as bytes") for row in rows if lacks_type(row) and row.progs]
     return hints[:GLANCE_ROWS]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from flask import Blueprint, Response
@@ -10,6 +11,7 @@ from app.btf import declare
 from app.btf.declaration import Declaration
 from app.btf.errors import BtfError
 from app.btf.outline import Row, outline
+from app.btf.parse import Btf
 from app.columns.plan import Plan
 from app.maps.layouts import Schema
 from app.maps.opening import OpenMap, open_map
@@ -20,7 +22,12 @@ from app.web.frame import frame_of
 from app.web.rendering import page_or_fragment
 
 LANGUAGES = {"c": "C", "rust": "Rust", "go": "Go", "python": "Python"}
-DECLARE = {"c": declare.c, "rust": declare.rust, "go": declare.go, "python": declare.python}
+DECLARE: dict[str, Callable[[Btf, int], Declaration]] = {
+    "c": lambda btf, type_id: declare.c(btf, type_id, comments=True),
+    "rust": declare.rust,
+    "go": declare.go,
+    "python": declare.python,
+}
 MAX_TEXT_CHARS = 200_000
 
 

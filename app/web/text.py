@@ -39,11 +39,11 @@ def bytes_text(size_bytes: int) -> str:
 
 
 def percent(ratio: float) -> str:
-    """``62.9 %``; never rounded up to 100."""
+    """``62.9 %``, unbreakable; never rounded up to 100."""
     shown = f"{ratio * 100:.1f}"
     if ratio < 1 and shown == "100.0":
         shown = "99.9"
-    return f"{shown} %"
+    return f"{shown}\N{NARROW NO-BREAK SPACE}%"
 
 
 def plural(count: int, one: str, many: str = "") -> str:
