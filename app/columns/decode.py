@@ -90,12 +90,10 @@ def fold(field: Field, values: Column) -> Column:
     if field.fold.startswith("cpu"):
         one: Column = values[:, int(field.fold[3:])]
         return one
-    if field.fold == "min":
-        return values.min(axis=1)  # type: ignore[no-any-return]
-    if field.fold == "max":
-        return values.max(axis=1)  # type: ignore[no-any-return]
-    if field.fold == "sum":
-        return values.sum(axis=1)  # type: ignore[no-any-return]
+    if field.fold in {"sum", "min", "max"}:
+        with np.errstate(all="ignore"):  # any bytes can be a float: NaN and overflow are answers here
+            folded: Column = getattr(values, field.fold)(axis=1)
+        return folded
     raise NotOneColumn(f"{field.path} is a question for a filter; a column is @sum, @min, @max, @each or @cpu0 …")
 
 
@@ -123,7 +121,8 @@ def read(node: Node, data: Bytes, base_bytes: int) -> Column:
 
 def native(values: Column) -> Column:
     """The same numbers in host byte order."""
-    return values if values.dtype.isnative else values.astype(values.dtype.newbyteorder("="))
+    # Swapped as bytes: a cast would make a quiet NaN of a signalling one, with a warning.
+    return values if values.dtype.isnative else values.byteswap().view(values.dtype.newbyteorder("="))
 
 
 def in_place(span: Bytes, dtype: str) -> Column:

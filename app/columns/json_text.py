@@ -70,7 +70,8 @@ def numbers(values: Column) -> Texts:
     if values.dtype == object:
         return _objects(values)
     if values.dtype.kind == "f":
-        values = values.astype(np.float64)  # the exact value: 0.1f is 0.10000000149011612
+        with np.errstate(invalid="ignore"):  # signalling NaN
+            values = values.astype(np.float64)  # the exact value: 0.1f is 0.10000000149011612
     if len(values) == 0:
         return []
     if values.size == 0:

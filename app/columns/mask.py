@@ -236,7 +236,8 @@ def _two_fields(table: Table, left: Path, op: Op, right: Path, lenses: Mapping[s
         if question.how() in {"any", "all"}:
             raise WhereError(question.path.column, f"write {question.path.text} of one CPU, such as value@cpu0, here")
     sides = [_side(question) for question in (one, other)]
-    return np.asarray(_COMPARE[op](*sides), bool)
+    with np.errstate(invalid="ignore"):
+        return np.asarray(_COMPARE[op](*sides), bool)
 
 
 def _side(question: _Question) -> Column:
@@ -256,9 +257,10 @@ def _ordered(values: Column, op: Op, wanted: float) -> Mask:
     if values.dtype.kind == "b":
         values = values.view(np.uint8)
     if values.dtype.kind == "f":  # in the field's own precision, so that 0.1 finds a float of 0.1
-        with np.errstate(over="ignore"):
+        with np.errstate(all="ignore"):
             wanted = values.dtype.type(wanted)
-    return np.asarray(_COMPARE[op](values, wanted), bool)
+    with np.errstate(invalid="ignore"):  # signalling NaN
+        return np.asarray(_COMPARE[op](values, wanted), bool)
 
 
 def _byte_order(span: Bytes, op: Op, want: bytes) -> Mask:

@@ -40,7 +40,8 @@ def order(table: Table, path: str, *, descending: bool = False, lenses: Mapping[
 def _ascending(values: Column) -> Indices:
     if values.ndim == 2:
         return _by_bytes(values)
-    return np.argsort(values, kind="stable")
+    with np.errstate(invalid="ignore"):
+        return np.argsort(values, kind="stable")
 
 
 def _by_bytes(rows: Bytes) -> Indices:

@@ -11,6 +11,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from app.columns.cell import cells, heads
 from app.columns.csv_text import csv_chunks
 from app.columns.decode import column
 from app.columns.key_text import key_text, parse_key
@@ -116,6 +117,7 @@ def _member(
 
 def bytes_for(draw: st.DrawFn, size_bytes: int, n_entries: int = N_ENTRIES) -> np.ndarray:
     mostly = st.one_of(st.binary(min_size=size_bytes, max_size=size_bytes), st.just(bytes(size_bytes)), st.just(b"\xff" * size_bytes),
+                       st.just((b"\x7f\xa0" * size_bytes)[:size_bytes]), st.just((b"\xa0\x7f" * size_bytes)[:size_bytes]),
                        st.lists(st.sampled_from(b"\0\1A\"\\z,"), min_size=size_bytes, max_size=size_bytes).map(bytes))  # fmt: skip
     rows = draw(st.lists(mostly, min_size=n_entries, max_size=n_entries))
     return np.frombuffer(b"".join(rows), np.uint8).reshape(n_entries, size_bytes)
@@ -283,3 +285,20 @@ def test_per_cpu_values_fold_as_python_folds_them(
         assert column(table, f"value@each.{leaf.path}").tolist() == each
         assert parse(f"value@all.{leaf.path} >= 1").mask(table).tolist() == [min(row) >= 1 for row in each]
         assert parse(f"value@any.{leaf.path} >= 1").mask(table).tolist() == [max(row) >= 1 for row in each]
+
+
+def test_floats_that_signal_are_read_without_a_sound() -> None:
+    for byte_order, pattern in (("little", b"\x01\0\0\0\0\0\xf4\x7f"), ("big", b"\x7f\xf4\0\0\0\0\0\x01")):
+        writer = Writer(byte_order=byte_order)  # type: ignore[arg-type]
+        value = writer.struct("v", 12, ("a", writer.add(16, "double", 8), 0), ("b", writer.add(16, "float", 4), 64))
+        plan = plan_type(writer.parse(), value, 12)
+        row = np.frombuffer(pattern + (pattern[4:] if byte_order == "little" else b"\x7f\xa0\0\1"), np.uint8)
+        for values in (np.stack([row, row]), np.stack([row, row]).reshape(1, 2, 12)):
+            table = table_of(plan, values)
+            assert str(python_rows(table)).count("None") == 4
+            for path in ("value.a", "value.b"):
+                assert not parse(f"{path} > 1 or {path} < value.a").mask(table).any()
+                assert len(order(table, path)) == len(table)
+                assert np.isnan(column(table, path)).all()
+            assert {cell.text for line in cells(table, heads(table.layout)) for cell in line} == {"nan"}
+            assert len(b"".join(csv_chunks(table)).splitlines()) == len(table) + 1
