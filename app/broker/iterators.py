@@ -41,7 +41,7 @@ class Iterators:
         self._ids: dict[str, int] = {}
         self._programs: dict[str, int] = {}
         self._links: dict[str, int] = {}
-        self._refusals: dict[str, UnusableHere] = {}
+        self._refusals: dict[str, str] = {}
 
     def load_all(self) -> None:
         """Load everything that this kernel takes, and let go of what was needed for it."""
@@ -144,22 +144,24 @@ class Iterators:
         with self._lock:
             if name not in self._links:
                 program = self._program(name, build)
-                self._links[name] = objects.link_create(program, 0, BpfAttachType.TRACE_ITER)
+                try:
+                    self._links[name] = objects.link_create(program, 0, BpfAttachType.TRACE_ITER)
+                except KernelError as error:
+                    self._refusals[name] = f"the iterator {name} cannot be started: {error}"
+                    raise UnusableHere(self._refusals[name]) from None
             return self._links[name]
 
     def _program(self, name: str, build: _Build) -> int:
         with self._lock:
             if name in self._refusals:
-                raise self._refusals[name]
+                # A new error each time: one that is raised again would keep every frame that it ever went through.
+                raise UnusableHere(self._refusals[name])
             if name not in self._programs:
                 try:
                     self._programs[name] = self._load(build())
-                except UnusableHere as error:
-                    self._refusals[name] = error
-                    raise
-                except KernelError as error:
-                    self._refusals[name] = UnusableHere(f"the iterator program {name} cannot be loaded: {error}")
-                    raise self._refusals[name] from None
+                except (UnusableHere, KernelError) as error:
+                    self._refusals[name] = f"the iterator {name} cannot be loaded: {error}"
+                    raise UnusableHere(self._refusals[name]) from None
             return self._programs[name]
 
     def _load(self, program: IteratorProgram) -> int:

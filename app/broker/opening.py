@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+import msgspec
+
 from app.broker import pins
 from app.broker.host import Host, Reply, with_fd
 from app.broker.objects import COUNTED, element_counts, map_facts
@@ -31,7 +33,7 @@ def _opened(host: Host, map_fd: int) -> Reply:
     try:
         facts = map_facts(map_fd, None)
         if facts.type in COUNTED:
-            facts = map_facts(map_fd, element_counts(host))
+            facts = msgspec.structs.replace(facts, entries=(element_counts(host) or {}).get(facts.id))
     except BaseException:
         os.close(map_fd)
         raise
