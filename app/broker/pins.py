@@ -11,7 +11,7 @@ from pathlib import Path
 from app.broker.host import Host, Reply, printable, with_fd
 from app.uapi import objects
 from app.uapi.enums import BpfMapFlag
-from app.uapi.errors import InvalidForKernel, KernelError
+from app.uapi.errors import InvalidForKernel, KernelError, ObjectGone
 from app.wire import bodies
 from app.wire.errors import PinOutside
 
@@ -44,6 +44,10 @@ def answer_pins(host: Host, _: bodies.AskNothing) -> Reply:
             break
         try:
             found.append(with_fd(with_fd(leaf, _get), partial(_facts, path)))
+        except ObjectGone:
+            # Unpinned meanwhile; or one of the two iterators, maps.debug and progs.debug, that the kernel puts into each
+            # new bpffs and that open for reading their text alone.
+            continue
         except KernelError as error:
             troubles.append(f"{path}: {error}")
     more = f"; and {len(troubles) - 1} more" if len(troubles) > 1 else ""

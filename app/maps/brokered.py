@@ -18,12 +18,15 @@ class BrokeredReader:
     def __init__(self, client: Client, facts: MapFacts) -> None:
         self._client = client
         self._map_id = facts.id
+        self._reads_value = facts.type == BpfMapType.BLOOM_FILTER
         self.key_size = facts.key_size
         self.value_stride = stride(facts.type, facts.value_size)
 
     def lookup(self, key: bytes | None, value: bytearray | memoryview) -> bool:
         """See app.uapi.kernel.MapReader."""
-        found = self._client.lookup(self._map_id, key or b"", bytes(value))
+        # Only a bloom filter reads the buffer; for others, what an earlier look-up left in it is not worth sending.
+        asked = bytes(value) if self._reads_value else b""
+        found = self._client.lookup(self._map_id, key or b"", asked)
         if found is None:
             return False
         value[: len(found)] = found
