@@ -6,6 +6,7 @@ refuses bpf(2) to the powerless; the broker finds out by trying.
 
 from __future__ import annotations
 
+from app.uapi.enums import BpfMapType
 from app.uapi.kernel import DescriptorReader, MapReader, stride
 from app.uapi.syscall import BatchOutcome, BatchResult
 from app.wire.ask import Client
