@@ -13,8 +13,8 @@ NETNS_FOLDER = Path("/run/netns")
 BPFFS = Path("/sys/fs/bpf")
 PINS = BPFFS / NAME
 STRUCT_OPS_PIN = PINS / "atlas_reno"
-STATE = Path("/run") / f"{NAME}.json"
-"""Pid of the running demo and the process's start time, to tell it from a later process with that pid."""
+GUARD = f"\0{NAME}"
+"""Abstract socket that the running demo listens on, so that there is one at a time."""
 CGROUP = NAME
 """Folder directly below the cgroup v2 mount."""
 CGROUP_MOUNT = Path("/run") / f"{NAME}-cgroup2"

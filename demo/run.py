@@ -48,8 +48,7 @@ def main(stop: threading.Event | None = None) -> int:
     if stop is None:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda got, _frame: signals.append(got))
-    sweep.claim()
-    with ExitStack() as undo:
+    with sweep.claim(), ExitStack() as undo:
         undo.callback(sweep.clean)
         scene = build(undo)
         report(scene)

@@ -6,40 +6,48 @@ registered congestion control do not. All have names of their own (demo.names), 
 
 from __future__ import annotations
 
-import json
 import os
+import socket
+import struct
 from contextlib import suppress
+from errno import EADDRINUSE
 from pathlib import Path
 
 from demo import network
 from demo.errors import AlreadyRunning, Refused
 from demo.libbpf import open_pin
-from demo.names import CGROUP, CGROUP_MOUNT, PINS, STATE, STRUCT_OPS_PIN
+from demo.names import CGROUP, CGROUP_MOUNT, GUARD, PINS, STRUCT_OPS_PIN
+
+CREDENTIALS = struct.Struct("=iII")
+"""``struct ucred``: pid, uid, gid."""
 
 
-def claim() -> None:
-    """Write this process into the state file, after removing what an earlier one left.
+def claim() -> socket.socket:
+    """Be the one demo of this host for as long as the returned socket is open, and remove what a killed one left.
 
-    raises  AlreadyRunning if that one lives
+    The name of an abstract socket is taken by one process at a time and given back by the kernel with its death.
+    raises  AlreadyRunning
     """
+    guard = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     try:
-        state = json.loads(STATE.read_text(encoding="utf-8"))
-        pid, started = int(state["pid"]), str(state["started"])
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
-        pid, started = 0, ""
-    if pid and pid != os.getpid() and _started(pid) == started:
-        raise AlreadyRunning(pid)
+        guard.bind(GUARD)
+        guard.listen()
+    except OSError as error:
+        guard.close()
+        if error.errno != EADDRINUSE:
+            raise
+        raise AlreadyRunning(_holder()) from error
     clean()
-    STATE.write_text(json.dumps({"pid": os.getpid(), "started": _started(os.getpid())}), encoding="utf-8")
+    return guard
 
 
-def _started(pid: int) -> str:
-    """Start time of a process in clock ticks after boot, empty if there is none."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
-    except (FileNotFoundError, ProcessLookupError):
-        return ""
-    return stat.rpartition(")")[2].split()[19]  # field 22; the name before ")" may hold spaces
+def _holder() -> int:
+    """Pid of the process that holds the guard, 0 if it has just gone."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as visitor, suppress(OSError):
+        visitor.settimeout(0)
+        visitor.connect(GUARD)
+        return int(CREDENTIALS.unpack(visitor.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, CREDENTIALS.size))[0])
+    return 0
 
 
 def clean() -> None:
@@ -52,7 +60,6 @@ def clean() -> None:
         PINS.rmdir()
     network.remove()
     _remove_cgroup()
-    STATE.unlink(missing_ok=True)
 
 
 def _unregister() -> None:

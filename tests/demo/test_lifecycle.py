@@ -20,7 +20,6 @@ from demo.names import (
     PINS,
     SERVER_DEVICE,
     SERVER_NETNS,
-    STATE,
 )
 from tests.demo_fixture import ROOT, Demo, bpftool, eventually
 
@@ -34,7 +33,7 @@ def ids(kind: str) -> set[int]:
 
 def named() -> set[str]:
     """Everything of the demo that has a name of its own."""
-    paths = [PINS, STATE, NETNS_FOLDER / CLIENT_NETNS, NETNS_FOLDER / SERVER_NETNS]
+    paths = [PINS, NETNS_FOLDER / CLIENT_NETNS, NETNS_FOLDER / SERVER_NETNS]
     paths += [mount / CGROUP for mount in network.mounts("cgroup2")]
     links = subprocess.run(["ip", "-br", "link"], capture_output=True, text=True, check=True).stdout
     offered = Path("/proc/sys/net/ipv4/tcp_available_congestion_control").read_text().split()
@@ -78,10 +77,11 @@ def test_start_after_sigkill_sweeps_and_runs(between: Demo) -> None:
 
 
 def test_second_demo_is_refused_and_harms_nothing(between: Demo) -> None:
+    assert between.process
     before = between.map_id("flows")
     second = subprocess.run([sys.executable, "-m", "demo"], cwd=ROOT, capture_output=True, text=True, check=False)
     assert second.returncode == 3
-    assert "running already" in second.stderr
+    assert f"running already, as process {between.process.pid}" in second.stderr
     assert between.map_id("flows") == before
     assert between.entries("flows")
 
