@@ -12,14 +12,27 @@ from itertools import islice
 
 import numpy as np
 import orjson
+from numpy.typing import NDArray
 
 from app.columns.decode import Column, native, read, text
+from app.columns.matrix import chosen
 from app.columns.node import MADE_TEXT, Node, NodeKind
 from app.columns.table import Bytes
 
 Texts = list[bytes]
-Reader = Callable[[Bytes], Texts]
-"""uint8[n, size], beginning at the base it was made for, to n texts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """One hole of a template: uint8[n, size], beginning at the base it was made for, to n texts."""
+
+    texts: Callable[[Bytes], Texts]
+    column: Callable[[Bytes], Column] | None = None
+    """The same as matrix.join takes it, integers [n] or words [n, k], where that is quicker than texts."""
+
+    def __call__(self, data: Bytes) -> Texts:
+        """n texts."""
+        return self.texts(data)
 
 _WIDE = 64
 
@@ -140,20 +153,29 @@ def _compile_members(
 def _reader(node: Node, base: int) -> Reader:
     match node.kind:
         case NodeKind.ENUM if not node.bitfield:
-            return lambda data: _enum(node, read(node, data, base))
+            return Reader(lambda data: _enum(node, read(node, data, base)), lambda data: _enum_words(node, read(node, data, base)))
         case NodeKind.INT if node.char and not node.bitfield:
-            return lambda data: _chars(read(node, data, base))
+            return Reader(lambda data: _chars(read(node, data, base)))
         case NodeKind.TEXT:
-            return lambda data: _text(node, data[:, node.offset_bytes - base : node.end_bytes - base])
+            return Reader(lambda data: _text(node, data[:, node.offset_bytes - base : node.end_bytes - base]))
         case NodeKind.ARRAY:
-            return _array_reader(node, base)
+            return Reader(_array_reader(node, base))
         case NodeKind.BYTES:
-            return lambda data: hex_lists(data[:, node.offset_bytes - base : node.end_bytes - base])
+            return Reader(lambda data: hex_lists(data[:, node.offset_bytes - base : node.end_bytes - base]))
+        case NodeKind.BOOL if not node.bitfield:
+            return Reader(
+                lambda data: numbers(read(node, data, base)),
+                lambda data: chosen((b"false", b"true"), read(node, data, base).astype(np.intp)),
+            )
+        case NodeKind.FLOAT | NodeKind.BOOL:
+            return Reader(lambda data: numbers(read(node, data, base)))
+        case _ if node.size_bits > _WIDE:
+            return Reader(lambda data: numbers(read(node, data, base)))
         case _:
-            return lambda data: numbers(read(node, data, base))
+            return Reader(lambda data: numbers(read(node, data, base)), lambda data: read(node, data, base))
 
 
-def _array_reader(node: Node, base: int) -> Reader:
+def _array_reader(node: Node, base: int) -> Callable[[Bytes], Texts]:
     inner = node.element
     while inner is not None and inner.kind is NodeKind.ARRAY:
         inner = inner.element
@@ -181,7 +203,18 @@ def _plain(node: Node) -> bool:
 
 
 def _enum(node: Node, values: Column) -> Texts:
-    """Names where one matches, the first of several; else the number.
+    """Names where one matches, the first of several; else the number."""
+    texts, where = _named(node, values)
+    return [texts[index] for index in where.tolist()]
+
+
+def _enum_words(node: Node, values: Column) -> Column:
+    texts, where = _named(node, values)
+    return chosen(texts, where)
+
+
+def _named(node: Node, values: Column) -> tuple[Texts, NDArray[np.intp]]:
+    """The distinct texts, and which of them each row has.
 
     As bpftool has it, the field is read as signed and compared with the enumerator's 32 bits (64 of an ENUM64), as signed
     too: 200 in an enum of one byte is -56 and finds no name. `app.columns.cell` names it.
@@ -195,7 +228,7 @@ def _enum(node: Node, values: Column) -> Texts:
         names.setdefault(number - (number >> (bits - 1) << bits), _quoted(enumerator.name.encode()))
     distinct, where = np.unique(signed, return_inverse=True)
     texts = [names.get(number) or b"%d" % number for number in distinct.tolist()]
-    return [texts[index] for index in where.reshape(-1).tolist()]
+    return texts, where.reshape(-1)
 
 
 def _chars(values: Column) -> Texts:
