@@ -176,6 +176,8 @@ def _view_step(node: Node, rest: str) -> tuple[Node, str] | None:
         number, kind=NodeKind.ARRAY, name=name, path=name, element=number, count=node.size_bytes // size_bytes,
         stride_bits=size_bytes * 8, size_bits=node.size_bits // (size_bytes * 8) * size_bytes * 8,
     )  # fmt: skip
+    if array.count == 1 and not bracket:  # eight bytes have one u64 and need no index
+        return replace(number, path=name), after
     return array, bracket + after
 
 

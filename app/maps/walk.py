@@ -149,7 +149,7 @@ def read_all(
 
 
 def read_first(reader: MapReader, kind: Kind, *, count: int) -> Reading | None:
-    """The first `count` entries or a few more, by one small batch; None where the type has no batches.
+    """The first `count` entries or a few more, by one small batch or two; None where the type has no batches.
 
     The cost does not depend on the size of the map.
     """
@@ -157,8 +157,11 @@ def read_first(reader: MapReader, kind: Kind, *, count: int) -> Reading | None:
         return None
     started_at_ns = time.time_ns()
     room = Room(reader.key_size, reader.value_stride, count)
+    outcome, token = BatchOutcome.MORE, None
     try:
-        outcome = _one_batch(reader, room, None, count)[0]
+        # A hash map gives whole buckets, so that a batch may stop a little short of what was asked for.
+        while room.used < count and outcome is BatchOutcome.MORE:
+            outcome, token = _one_batch(reader, room, token, max(count - room.used, 16))
     except (NotSupported, InvalidForKernel):
         return None
     return Reading(

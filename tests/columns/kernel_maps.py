@@ -15,7 +15,8 @@ import numpy as np
 
 from app.btf.parse import Btf, parse
 from app.uapi.enums import BpfMapType
-from app.uapi.objects import btf_load, map_info
+from app.uapi.loading import btf_load
+from app.uapi.objects import map_info
 from app.uapi.syscall import MapSpec, map_create, map_update
 
 PRELUDE = """

@@ -217,3 +217,10 @@ def test_big_endian_objects_are_read_on_this_machine(tmp_path: Path) -> None:
     assert row == {
         "a": 0x01020304, "b": 0b101, "c": 0x1234, "d": -15, "e": -1, "f": 0x0001020304050607, "g": "ONE", "h": "be",
     }  # fmt: skip
+
+
+def test_bytes_that_hold_one_number_need_no_index():
+    plan = plan_raw(8)
+    assert plan.find("u64").scalar
+    assert plan.find("u64[0]").scalar
+    assert plan.find("u32").count == 2

@@ -13,7 +13,7 @@ from app.maps.opening import open_map
 from app.maps.tabulate import read_sheet
 from app.maps.walk import Completeness
 from app.settings import Settings
-from app.uapi import objects, syscall
+from app.uapi import loading, objects, syscall
 from app.uapi.cpus import possible_cpus
 from app.uapi.enums import BpfMapFlag, BpfMapType
 from app.uapi.syscall import MapSpec
@@ -96,7 +96,7 @@ def test_task_storage_is_read_by_going_through_the_tasks(client):
     # The type is obligatory for storages: int32 keys, a value type of the map's own size.
     source = "struct owner { unsigned long long n; }; int use(struct owner *p) { return 0; }"
     btf = compile_btf(source)
-    btf_fd = objects.btf_load(compile_blob(source))
+    btf_fd = loading.btf_load(compile_blob(source))
     spec = MapSpec(
         type=BpfMapType.TASK_STORAGE,
         key_size=4,

@@ -113,7 +113,7 @@ def test_the_first_entries_do_not_cost_the_whole_map():
         syscall.map_update_batch(fd, keys, np.arange(50_000, dtype=np.uint64), 50_000)
         reading = read_first(reader_of(fd, spec), kind_of(spec.type), count=101)
     assert reading is not None
-    assert 50 <= len(reading) <= 101
+    assert 101 <= len(reading) <= 130
     assert reading.completeness is Completeness.PARTIAL
 
 
