@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from app.uapi import objects, syscall
+from app.uapi import loading, objects, syscall
 from app.uapi.enums import BpfMapType
 from app.uapi.syscall import MapSpec
 from bench.types import btf_of
@@ -44,7 +44,7 @@ class Subject:
 def flow_map(entries: int) -> Iterator[Subject]:
     """A hash map with `entries` random flows."""
     data, ids = btf_of(SOURCE, "flow_key", "flow_stats")
-    btf_fd = objects.btf_load(data)
+    btf_fd = loading.btf_load(data)
     spec = MapSpec(
         type=BpfMapType.HASH,
         key_size=KEY_BYTES,

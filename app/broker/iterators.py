@@ -11,7 +11,7 @@ from threading import RLock
 from app.broker import programs, vmlinux
 from app.broker.programs import IteratorProgram
 from app.broker.vmlinux import Vmlinux
-from app.uapi import objects
+from app.uapi import loading
 from app.uapi.enums import BpfAttachType, BpfMapType, BpfProgType
 from app.uapi.errors import KernelError
 from app.uapi.syscall import MapSpec, map_create
@@ -87,7 +87,7 @@ class Iterators:
 
     def socket_values(self, map_fd: int) -> bytes:
         """SOCKET records, each followed by its value, of an SK_STORAGE map."""
-        link = objects.link_create(self._sockets_program(), 0, BpfAttachType.TRACE_ITER, iter_map_fd=map_fd)
+        link = loading.link_create(self._sockets_program(), 0, BpfAttachType.TRACE_ITER, iter_map_fd=map_fd)
         try:
             return _read(link)
         finally:
@@ -128,11 +128,11 @@ class Iterators:
                 MapSpec(type=BpfMapType.ARRAY, key_size=4, value_size=4, max_entries=1, name=b"atlas_probe")
             )
             stack.callback(os.close, map_fd)
-            btf_fd = objects.btf_load(_ONE_INT)
+            btf_fd = loading.btf_load(_ONE_INT)
             stack.callback(os.close, btf_fd)
             prog_fd = self._load(programs.own_files(self._vmlinux()))
             stack.callback(os.close, prog_fd)
-            link_fd = objects.link_create(prog_fd, 0, BpfAttachType.TRACE_ITER)
+            link_fd = loading.link_create(prog_fd, 0, BpfAttachType.TRACE_ITER)
             stack.callback(os.close, link_fd)
             address = dict(programs.OWN_FILE.iter_unpack(_read(link_fd)))
             found = (address[map_fd], address[prog_fd], address[link_fd], address[btf_fd])
@@ -145,7 +145,7 @@ class Iterators:
             if name not in self._links:
                 program = self._program(name, build)
                 try:
-                    self._links[name] = objects.link_create(program, 0, BpfAttachType.TRACE_ITER)
+                    self._links[name] = loading.link_create(program, 0, BpfAttachType.TRACE_ITER)
                 except KernelError as error:
                     self._refusals[name] = f"the iterator {name} cannot be started: {error}"
                     raise UnusableHere(self._refusals[name]) from None
@@ -168,7 +168,7 @@ class Iterators:
         target = f"bpf_iter_{program.target}"
         if target not in self._ids:
             raise UnusableHere(f"this kernel has no iterator over {program.target}")
-        spec = objects.ProgSpec(
+        spec = loading.ProgSpec(
             type=BpfProgType.TRACING,
             insns=program.insns,
             name=program.name,
@@ -176,10 +176,10 @@ class Iterators:
             attach_btf_id=self._ids[target],
         )
         try:
-            return objects.prog_load(spec)
+            return loading.prog_load(spec)
         except KernelError:
             # Once more, for the verifier's words.
-            return objects.prog_load(replace(spec, log_bytes=_LOG_BYTES))
+            return loading.prog_load(replace(spec, log_bytes=_LOG_BYTES))
 
     def _vmlinux(self) -> Vmlinux:
         with self._lock:
@@ -192,7 +192,7 @@ class Iterators:
 
 def _read(link_fd: int) -> bytes:
     """All that one pass of an iterator writes."""
-    descriptor = objects.iter_create(link_fd)
+    descriptor = loading.iter_create(link_fd)
     parts: list[bytes] = []
     try:
         while True:

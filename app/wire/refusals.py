@@ -5,7 +5,7 @@ from __future__ import annotations
 from app.errors import AppError
 from app.uapi import errors as kernel
 from app.uapi.enums import BpfCmd
-from app.uapi.objects import ProgRefused
+from app.uapi.loading import ProgRefused
 from app.wire import errors as wire
 from app.wire.bodies import Refused
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from app.broker import vmlinux
-from app.uapi import confine, objects, syscall
+from app.uapi import confine, loading, objects, syscall
 from app.uapi.enums import BpfMapFlag, BpfMapType
 from app.uapi.errors import KernelError
 from app.uapi.syscall import MapSpec
@@ -99,9 +99,9 @@ def test_a_taken_over_broker_cannot(name: str, make_map: Callable[..., int], tmp
         "update batch": lambda: syscall.map_update_batch(fd, KEY, VALUE, 1),
         "create": lambda: syscall.map_create(MapSpec(type=1, key_size=4, value_size=4, max_entries=1)),
         "pin": lambda: objects.obj_pin("/sys/fs/bpf/x", fd),
-        "attach": lambda: objects.prog_attach(fd, fd, 0),
-        "load BTF": lambda: objects.btf_load(bytes(24)),
-        "load program": lambda: objects.prog_load(objects.ProgSpec(type=1, insns=bytes(16))),
+        "attach": lambda: loading.prog_attach(fd, fd, 0),
+        "load BTF": lambda: loading.btf_load(bytes(24)),
+        "load program": lambda: loading.prog_load(loading.ProgSpec(type=1, insns=bytes(16))),
         "write a file": lambda: os.open(existing, os.O_WRONLY),
         "create a file": lambda: os.open(existing + "2", os.O_RDONLY | os.O_CREAT),
         "fork": os.fork,

@@ -12,7 +12,7 @@ from app.broker import vmlinux
 from app.broker.host import Host
 from app.broker.iterators import Iterators
 from app.broker.local import LocalTransport
-from app.uapi import objects
+from app.uapi import loading
 from app.uapi.enums import BpfCmd
 from app.uapi.errors import error_for
 from app.wire.ask import Client
@@ -33,14 +33,14 @@ def without_links(monkeypatch: pytest.MonkeyPatch) -> None:
     def link_create(*_: object, **__: object) -> int:
         raise error_for(BpfCmd.LINK_CREATE, 22)  # EINVAL, as kernels before 5.7 answer
 
-    monkeypatch.setattr(objects, "link_create", link_create)
+    monkeypatch.setattr(loading, "link_create", link_create)
 
 
 def without_programs(monkeypatch: pytest.MonkeyPatch) -> None:
     def prog_load(_: object) -> int:
         raise error_for(BpfCmd.PROG_LOAD, 1)
 
-    monkeypatch.setattr(objects, "prog_load", prog_load)
+    monkeypatch.setattr(loading, "prog_load", prog_load)
 
 
 @pytest.mark.parametrize("lack", [without_btf, without_links, without_programs], ids=lambda lack: lack.__name__)

@@ -15,9 +15,10 @@ from app.broker import vmlinux
 from app.broker.holders import _by_proc
 from app.broker.host import text
 from app.broker.objects import COUNTED, _function_names, _link_facts
-from app.uapi import objects, syscall
+from app.uapi import loading, objects, syscall
 from app.uapi.enums import BpfAttachType, BpfLinkType, BpfMapFlag, BpfMapType, BpfProgType
-from app.uapi.objects import LinkInfo, ProgSpec
+from app.uapi.loading import ProgSpec
+from app.uapi.objects import LinkInfo
 from app.wire.ask import Client
 from app.wire.bodies import LinkFacts
 from tests.broker.conftest import Running, fill, id_of
@@ -99,7 +100,7 @@ def test_names_that_are_no_text_are_shown_as_escapes(client: Client) -> None:
 def test_a_program_tells_its_maps(client: Client, make_map: Callable[..., int]) -> None:
     fd = make_map()
     insns = bytes([0x18, 0x11, 0, 0]) + fd.to_bytes(4, "little") + bytes(8) + RETURN_0  # ld_imm64 r1, map_fd
-    prog = objects.prog_load(ProgSpec(type=BpfProgType.SOCKET_FILTER, insns=insns, name=b"one_map"))
+    prog = loading.prog_load(ProgSpec(type=BpfProgType.SOCKET_FILTER, insns=insns, name=b"one_map"))
     try:
         facts = {each.id: each for each in client.progs().progs}[objects.prog_info(prog).id]
         assert (facts.name, facts.type, facts.map_ids) == ("one_map", BpfProgType.SOCKET_FILTER, (id_of(fd),))
@@ -116,8 +117,8 @@ def test_a_program_tells_its_maps(client: Client, make_map: Callable[..., int]) 
 
 
 def test_links_say_what_they_are_attached_to(client: Client) -> None:
-    prog = objects.prog_load(ProgSpec(type=BpfProgType.RAW_TRACEPOINT, insns=RETURN_0))
-    link = objects.raw_tracepoint_open(b"sched_switch", prog)
+    prog = loading.prog_load(ProgSpec(type=BpfProgType.RAW_TRACEPOINT, insns=RETURN_0))
+    link = loading.raw_tracepoint_open(b"sched_switch", prog)
     try:
         links = {each.id: each for each in client.links().links}
         facts = links[objects.link_info(link).id]
@@ -150,9 +151,9 @@ def test_tracing_links_name_their_function() -> None:
 def test_holders_are_who_fdinfo_shows(broker: Running, client: Client, make_map: Callable[..., int]) -> None:
     fd = make_map()
     fill(fd, 1)
-    prog = objects.prog_load(ProgSpec(type=BpfProgType.SOCKET_FILTER, insns=RETURN_0))
-    link_prog = objects.prog_load(ProgSpec(type=BpfProgType.RAW_TRACEPOINT, insns=RETURN_0))
-    link = objects.raw_tracepoint_open(b"sched_switch", link_prog)
+    prog = loading.prog_load(ProgSpec(type=BpfProgType.SOCKET_FILTER, insns=RETURN_0))
+    link_prog = loading.prog_load(ProgSpec(type=BpfProgType.RAW_TRACEPOINT, insns=RETURN_0))
+    link = loading.raw_tracepoint_open(b"sched_switch", link_prog)
     btf = objects.btf_get_fd_by_id(1)
     child = os.fork()  # a second process that holds the map
     if not child:

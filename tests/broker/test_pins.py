@@ -10,10 +10,10 @@ import pytest
 
 from app.broker.local import client as local_client
 from app.settings import Settings
-from app.uapi import objects, syscall
+from app.uapi import loading, objects, syscall
 from app.uapi.enums import BpfProgType
 from app.uapi.errors import KernelError, NotPermitted
-from app.uapi.objects import ProgSpec
+from app.uapi.loading import ProgSpec
 from app.wire.ask import Client
 from app.wire.bodies import PinFacts
 from app.wire.errors import PinOutside
@@ -36,8 +36,8 @@ def folder(bpffs: Path) -> Iterator[Path]:
 
 def test_every_kind_of_pin_is_listed(client: Client, folder: Path, make_map: Callable[..., int]) -> None:
     fd = make_map()
-    prog = objects.prog_load(ProgSpec(type=BpfProgType.RAW_TRACEPOINT, insns=RETURN_0))
-    link = objects.raw_tracepoint_open(b"sched_switch", prog)
+    prog = loading.prog_load(ProgSpec(type=BpfProgType.RAW_TRACEPOINT, insns=RETURN_0))
+    link = loading.raw_tracepoint_open(b"sched_switch", prog)
     for name, each in (("a map", fd), ("prog", prog), ("link", link)):
         try:
             objects.obj_pin(str(folder / name), each)
@@ -93,7 +93,7 @@ def test_no_path_leads_out(client: Client, bpffs: Path, folder: Path, make_map: 
 
 
 def test_a_pinned_program_is_no_map(client: Client, folder: Path) -> None:
-    prog = objects.prog_load(ProgSpec(type=BpfProgType.SOCKET_FILTER, insns=RETURN_0))
+    prog = loading.prog_load(ProgSpec(type=BpfProgType.SOCKET_FILTER, insns=RETURN_0))
     objects.obj_pin(str(folder / "prog"), prog)
     os.close(prog)
     with pytest.raises(PinOutside, match="pins no map"):

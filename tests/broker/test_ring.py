@@ -9,10 +9,10 @@ from collections.abc import Callable
 
 import pytest
 
-from app.uapi import objects
+from app.uapi import loading, objects
 from app.uapi.enums import BpfMapType, BpfProgType
 from app.uapi.errors import InvalidForKernel
-from app.uapi.objects import ProgSpec, prog_test_run
+from app.uapi.loading import ProgSpec, prog_test_run
 from app.wire.ask import Client
 from app.wire.errors import LimitExceeded, WrongMapType
 from tests.broker.conftest import id_of
@@ -34,7 +34,7 @@ def producer(ring_fd: int) -> int:
         struct.pack("<BBhi", 0x85, 0, 0, 130),  # call bpf_ringbuf_output
         struct.pack("<BBhi", 0x95, 0, 0, 0),
     ]
-    return objects.prog_load(ProgSpec(type=BpfProgType.SOCKET_FILTER, insns=b"".join(insns)))
+    return loading.prog_load(ProgSpec(type=BpfProgType.SOCKET_FILTER, insns=b"".join(insns)))
 
 
 def positions(ring_fd: int) -> tuple[int, int]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from app.uapi import objects, syscall
+from app.uapi import loading, syscall
 from app.uapi.enums import BpfMapFlag, BpfMapType
 from app.wire.ask import Client
 from app.wire.errors import WrongMapType
@@ -31,7 +31,7 @@ def storage(make_map: Callable[..., int], type_: BpfMapType, value_size: int) ->
         + struct.pack("<III", 2, 1, value_size)
     )
     header = struct.pack("<HBBIIIII", 0xEB9F, 1, 0, 24, 0, len(types), len(types), len(names))
-    btf = objects.btf_load(header + types + names)
+    btf = loading.btf_load(header + types + names)
     try:
         return make_map(
             type_, 4, value_size, 0, flags=BpfMapFlag.NO_PREALLOC, btf_fd=btf, btf_key_type_id=1, btf_value_type_id=3

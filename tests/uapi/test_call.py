@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from app.uapi import _build, errors, objects, syscall
+from app.uapi import _build, errors, loading, objects, syscall
 from app.uapi.cpus import count_list
 from app.uapi.enums import ENOTSUPP, BpfCmd, BpfMapFlag, BpfMapType
 from app.uapi.kernel import BufferTooShort, stride
@@ -104,16 +104,16 @@ class TestMaps:
                 syscall.map_update(fd, u32(1), u64(2), 1)
 
     def test_the_verifier_is_quoted(self):
-        spec = objects.ProgSpec(type=1, insns=bytes.fromhex("9500000000000000"), log_bytes=4096)
-        with pytest.raises(objects.ProgRefused, match="R0"):
-            objects.prog_load(spec)
+        spec = loading.ProgSpec(type=1, insns=bytes.fromhex("9500000000000000"), log_bytes=4096)
+        with pytest.raises(loading.ProgRefused, match="R0"):
+            loading.prog_load(spec)
 
     def test_a_program_names_its_maps_and_a_link_what_it_is_on(self):
         with live_map(MapSpec(type=BpfMapType.ARRAY, key_size=4, value_size=8, max_entries=1)) as fd:
             # ld_imm64 r1 = map; r0 = 0; exit
             insns = bytes.fromhex("1811") + b"\0\0" + u32(fd) + bytes(8) + bytes.fromhex("b700000000000000 9500000000000000")
-            prog = objects.prog_load(objects.ProgSpec(type=17, insns=insns, name=b"uapi_prog", log_bytes=4096))
-            link = objects.raw_tracepoint_open(b"sched_switch", prog)
+            prog = loading.prog_load(loading.ProgSpec(type=17, insns=insns, name=b"uapi_prog", log_bytes=4096))
+            link = loading.raw_tracepoint_open(b"sched_switch", prog)
             try:
                 info = objects.prog_info(prog)
                 assert info.map_ids == (objects.map_info(fd).id,)

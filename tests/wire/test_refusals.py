@@ -10,7 +10,7 @@ import pytest
 from app.errors import AppError, UsageError
 from app.uapi import errors as kernel
 from app.uapi.enums import BpfCmd
-from app.uapi.objects import ProgRefused
+from app.uapi.loading import ProgRefused
 from app.wire import errors as wire
 from app.wire import refusals
 from app.wire.bodies import Refused
