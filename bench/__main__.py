@@ -18,7 +18,9 @@ TARGET = Path("build/bench.json")
 def main() -> int:
     """Run, print, write. Exit status 1 when a promise is not kept."""
     parser = argparse.ArgumentParser(prog="python -m bench", description="Ratios, side by side in one run.")
-    parser.add_argument("--entries", type=int, default=1_000_000, help="entries of the large map (default: %(default)s)")
+    parser.add_argument(
+        "--entries", type=int, default=1_000_000, help="entries of the large map (default: %(default)s)"
+    )
     parser.add_argument("--runs", type=int, default=5, help="counted runs of each operation (default: %(default)s)")
     parser.add_argument("--without-bpftool", action="store_true", help="leave out the 15 s of bpftool")
     given = parser.parse_args()

@@ -33,7 +33,9 @@ def command(context: click.Context, settings: Settings, *, as_json: bool) -> Non
 
         click.echo(msgspec.json.format(msgspec.json.encode(_document(hello, settings))))
     else:
-        click.echo(f"{harmless(hello.hostname)}, Linux {harmless(hello.kernel_release)}, {hello.possible_cpus} possible CPUs")
+        click.echo(
+            f"{harmless(hello.hostname)}, Linux {harmless(hello.kernel_release)}, {hello.possible_cpus} possible CPUs"
+        )
         click.echo(f"broker {hello.version}, pid {hello.pid}, CapEff {hello.effective_capabilities}\n")
         for each in hello.capabilities:
             click.echo(f"{'ok ' if each.works else 'NO '} {each.name}: {harmless(each.found)}")

@@ -20,10 +20,14 @@ LIMIT_TEXT_ROWS = 1000
 
 @click.command("dump")
 @click.argument("reference", metavar="MAP")
-@click.option("--json", "form", flag_value="json", help="One JSON list, in the form that bpftool gives under `formatted`.")
+@click.option(
+    "--json", "form", flag_value="json", help="One JSON list, in the form that bpftool gives under `formatted`."
+)
 @click.option("--ndjson", "form", flag_value="ndjson", help="One JSON object a line.")
 @click.option("--csv", "form", flag_value="csv", help="Comma-separated, a column a field.")
-@click.option("--parquet", type=click.Path(path_type=Path, dir_okay=False), help="Write a Parquet file (needs pyarrow).")
+@click.option(
+    "--parquet", type=click.Path(path_type=Path, dir_okay=False), help="Write a Parquet file (needs pyarrow)."
+)
 @click.option("--where", default="", metavar="EXPR", help="Only entries for which EXPR holds.")
 @click.option("--sort", default="", metavar="[-]PATH", help="By a field; - before it for the largest first.")
 @click.option("--limit", type=click.IntRange(min=0), metavar="N", help="At most N entries.")

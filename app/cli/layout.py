@@ -14,7 +14,9 @@ def harmless(text: str) -> str:
     if text.isascii() and text.isprintable():
         return text
     return "".join(
-        char if char.isprintable() and unicodedata.bidirectional(char) not in _TURNS else char.encode("unicode_escape").decode()
+        char
+        if char.isprintable() and unicodedata.bidirectional(char) not in _TURNS
+        else char.encode("unicode_escape").decode()
         for char in text
     )
 

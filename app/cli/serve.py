@@ -20,14 +20,18 @@ class AlreadyServed(AppError):
     """The address is taken."""
 
     def __init__(self, listen: str, reason: str) -> None:
-        super().__init__(f"cannot listen on {listen}: {reason}; stop what does, or choose another with --listen HOST:PORT")
+        super().__init__(
+            f"cannot listen on {listen}: {reason}; stop what does, or choose another with --listen HOST:PORT"
+        )
 
 
 class NeedsRoot(AppError):
     """The broker cannot get its capabilities."""
 
     def __init__(self) -> None:
-        super().__init__("serve starts a broker that needs CAP_SYS_ADMIN: run it as root; the web drops every right by itself")
+        super().__init__(
+            "serve starts a broker that needs CAP_SYS_ADMIN: run it as root; the web drops every right by itself"
+        )
 
 
 class Exposed(AppError):
@@ -41,7 +45,9 @@ class Exposed(AppError):
 
 
 @click.command("serve")
-@click.option("--listen", metavar="HOST:PORT", help="Where the web listens.  [default: 127.0.0.1:8470; env: BPF_ATLAS_LISTEN]")
+@click.option(
+    "--listen", metavar="HOST:PORT", help="Where the web listens.  [default: 127.0.0.1:8470; env: BPF_ATLAS_LISTEN]"
+)
 @click.option(
     "--data",
     type=click.Path(path_type=Path, file_okay=False),

@@ -20,7 +20,9 @@ class NotRoot(AppError):
     """Neither a service nor the right to do without one."""
 
     def __init__(self, path: Path) -> None:
-        super().__init__(f"no service listens at {path} and this user is not root: run as root, or start `bpf-atlas serve`")
+        super().__init__(
+            f"no service listens at {path} and this user is not root: run as root, or start `bpf-atlas serve`"
+        )
 
 
 def data_option(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -28,9 +28,8 @@ def command(settings: Settings, *, reference: str, as_json: bool) -> None:
     from app.maps.layouts import Btfs
     from app.maps.opening import open_map
 
-    with connect(settings) as client:
-        with open_map(client, Btfs(client), resolve(client, reference)) as opened:
-            found = describe(opened)
+    with connect(settings) as client, open_map(client, Btfs(client), resolve(client, reference)) as opened:
+        found = describe(opened)
     if as_json:
         import msgspec
 

@@ -48,7 +48,7 @@ class Part:
             [sys.executable, *self.arguments],
             pass_fds=self.pass_fds,
             start_new_session=True,
-            preexec_fn=lambda: _die_with(parent),
+            preexec_fn=lambda: _die_with(parent),  # noqa: PLW1509  (this process has one thread)  # noqa: PLW1509  (this process has one thread)
         )
         self.started_at_s = time.monotonic()
         self.restart_at_s = None
@@ -108,7 +108,9 @@ class Supervisor:
         part.deaths = 1 if now - part.started_at_s > STEADY_S else part.deaths + 1
         pause_s = BACKOFF_S[min(part.deaths, len(BACKOFF_S)) - 1]
         part.restart_at_s = now + pause_s
-        self.say(f"the {part.name} process ended with status {part.process.returncode}; starting it again in {pause_s:g} s")
+        self.say(
+            f"the {part.name} process ended with status {part.process.returncode}; starting it again in {pause_s:g} s"
+        )
 
     def stop(self) -> None:
         """SIGTERM to each part in turn, SIGKILL to what does not end."""

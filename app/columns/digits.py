@@ -15,8 +15,8 @@ GROUP = 10_000
 
 
 def _table() -> NDArray[np.uint32]:
-    """Four characters of each of 0 … 9999, three times: "0042", then 0042 without leading zeros ("\\0\\042"), then the
-    same with nothing at all for 0.
+    """Four characters of each of 0 … 9999, three times: with leading zeros; with zero bytes in their place; the same, with
+    nothing at all for 0.
     """
     full = np.empty((GROUP, 4), np.uint8)
     numbers = np.arange(GROUP)
@@ -53,7 +53,7 @@ def decimal(values: NDArray[np.unsignedinteger | np.signedinteger], out: Digits)
         out[:, 0] = negative * np.frombuffer(b"\0\0\0-", np.uint32)
         return
     groups = out.shape[1]
-    rest = values.astype(np.uint32 if groups <= 2 else np.uint64, copy=False)  # noqa: PLR2004  (8 digits fit u32)
+    rest = values.astype(np.uint32 if groups <= 2 else np.uint64, copy=False)
     for group in range(groups - 1, 0, -1):
         higher = rest // rest.dtype.type(GROUP)
         index = (rest - higher * rest.dtype.type(GROUP)).astype(np.intp)

@@ -31,8 +31,9 @@ class Reader:
     """The same as matrix.join takes it, integers [n] or words [n, k], where that is quicker than texts."""
 
     def __call__(self, data: Bytes) -> Texts:
-        """n texts."""
+        """N texts."""
         return self.texts(data)
+
 
 _WIDE = 64
 
@@ -153,7 +154,9 @@ def _compile_members(
 def _reader(node: Node, base: int) -> Reader:
     match node.kind:
         case NodeKind.ENUM if not node.bitfield:
-            return Reader(lambda data: _enum(node, read(node, data, base)), lambda data: _enum_words(node, read(node, data, base)))
+            return Reader(
+                lambda data: _enum(node, read(node, data, base)), lambda data: _enum_words(node, read(node, data, base))
+            )
         case NodeKind.INT if node.char and not node.bitfield:
             return Reader(lambda data: _chars(read(node, data, base)))
         case NodeKind.TEXT:

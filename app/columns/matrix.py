@@ -26,7 +26,7 @@ def literal(text: bytes) -> Words:
 
 
 def texts(column: Sequence[bytes]) -> Words:
-    """n texts to uint32[n, words]; a text must not hold a zero byte, which JSON never does."""
+    """N texts to uint32[n, words]; a text must not hold a zero byte, which JSON never does."""
     flat = np.array(column, np.bytes_)
     width = max((flat.dtype.itemsize + WORD - 1) // WORD, 1)
     return flat.astype(f"S{width * WORD}").view(np.uint32).reshape(len(column), width)

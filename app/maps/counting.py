@@ -32,7 +32,8 @@ def with_counts(client: Client, listed: Listing, *, budget_s: float = BUDGET_S) 
         if number is not None:
             counted[row.facts.id] = number
     rows = tuple(
-        dataclasses.replace(row, entries=counted[row.facts.id]) if row.facts.id in counted else row for row in listed.rows
+        dataclasses.replace(row, entries=counted[row.facts.id]) if row.facts.id in counted else row
+        for row in listed.rows
     )
     return dataclasses.replace(listed, rows=rows)
 

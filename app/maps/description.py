@@ -7,8 +7,8 @@ from typing import Any
 from app.btf import declare
 from app.btf.errors import BtfError
 from app.maps.catalog import MapRow
-from app.maps.opening import OpenMap
 from app.maps.facts import map_facts, prog_type_name
+from app.maps.opening import OpenMap
 from app.maps.relations import Slot, relations_of
 from app.uapi.enums import BpfLinkType
 

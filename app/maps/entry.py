@@ -8,9 +8,9 @@ import numpy as np
 
 from app.columns.key_text import key_text, parse_key
 from app.columns.plan import Plan, plan_raw
-from app.maps.opening import OpenMap
 from app.maps.errors import CannotLookUp, NoSuchEntry
 from app.maps.kinds import Enumerate
+from app.maps.opening import OpenMap
 from app.maps.tabulate import Sheet, sheet_of
 from app.maps.walk import Completeness, Reading
 from app.uapi.enums import BpfMapType

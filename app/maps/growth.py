@@ -57,7 +57,9 @@ class Window:
 
     def add(self, taken_at_s: float, maps: tuple[MapFacts, ...]) -> None:
         """One more sample; maps that the kernel does not count are left out."""
-        self._samples.append(Sample(taken_at_s, {facts.id: facts.entries for facts in maps if facts.entries is not None}))
+        self._samples.append(
+            Sample(taken_at_s, {facts.id: facts.entries for facts in maps if facts.entries is not None})
+        )
 
     def growth(self, maps: tuple[MapFacts, ...]) -> GrowthFile:
         """Rates of the maps that changed, over as much of the window as each one has lived."""

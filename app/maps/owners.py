@@ -108,7 +108,7 @@ def cgroup2_mount() -> str | None:
         return None
     for line in lines:
         parts = line.split(" ")
-        if len(parts) > 2 and parts[2] == "cgroup2":  # noqa: PLR2004  (fs_spec fs_file fs_vfstype, proc(5))
+        if len(parts) > 2 and parts[2] == "cgroup2":
             return parts[1]
     return None
 

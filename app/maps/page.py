@@ -15,9 +15,9 @@ import numpy as np
 from app.columns import order as ordering
 from app.columns import where as filtering
 from app.columns.table import Table
-from app.maps.opening import OpenMap
 from app.maps.errors import BadCursor
 from app.maps.kinds import Enumerate
+from app.maps.opening import OpenMap
 from app.maps.tabulate import Sheet, first_sheet, read_sheet
 from app.maps.views import Order, View, Views
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from app.maps.opening import OpenMap, open_map
 from app.maps.errors import MapsError
 from app.maps.kinds import Meaning, kind_of
 from app.maps.layouts import Btfs
+from app.maps.opening import OpenMap, open_map
 from app.maps.tabulate import read_sheet
 from app.uapi.errors import KernelError
 from app.wire.ask import Client

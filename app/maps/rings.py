@@ -110,5 +110,3 @@ def as_reading(backlog: Backlog) -> tuple[Reading, Layout]:
         notes=tuple(notes),
     )
     return reading, Layout(OWNER_KEYS[Enumerate.RING], plan_raw(values.shape[1]))
-
-

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from app.columns.table import Layout, Table
 from app.maps import owners, rings
-from app.maps.opening import OpenMap
 from app.maps.errors import CannotList
 from app.maps.kinds import Enumerate
+from app.maps.opening import OpenMap
 from app.maps.walk import Completeness, Progress, Reading, read_all, read_first
 from app.uapi.errors import KernelError
 
@@ -50,13 +50,20 @@ def read_sheet(opened: OpenMap, *, limit: int = DEFAULT_LIMIT, progress: Progres
         case Enumerate.RING:
             backlog = rings.look(opened.client, facts.id)
             reading, layout = rings.as_reading(backlog)
-            return Sheet(table=Table(layout, reading.keys, reading.values), json_layout=layout, reading=reading, notes=reading.notes)
+            return Sheet(
+                table=Table(layout, reading.keys, reading.values),
+                json_layout=layout,
+                reading=reading,
+                notes=reading.notes,
+            )
         case Enumerate.SOCKETS:
             reading = owners.read_sockets(opened.client, facts.id, facts.value_size)
         case Enumerate.INODES:
             reading = owners.read_inodes(opened.client, facts.id, facts.value_size)
         case Enumerate.TASKS | Enumerate.CGROUPS if opened.brokered:
-            raise CannotList(kind.label, "its owners are known by descriptors, and this host lets only the broker look them up", "")
+            raise CannotList(
+                kind.label, "its owners are known by descriptors, and this host lets only the broker look them up", ""
+            )
         case Enumerate.TASKS:
             reading = owners.read_tasks(opened.reader, limit=limit, progress=say)
         case Enumerate.CGROUPS:

@@ -118,7 +118,13 @@ class Room:
 
 
 def read_all(
-    reader: MapReader, kind: Kind, *, max_entries: int, expected: int | None, limit: int, progress: Progress | None = None
+    reader: MapReader,
+    kind: Kind,
+    *,
+    max_entries: int,
+    expected: int | None,
+    limit: int,
+    progress: Progress | None = None,
 ) -> Reading:
     """All entries of a map whose type the kernel itself can enumerate (BATCH, WALK, SLOTS, SINGLE, PEEK).
 

@@ -21,7 +21,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m app.recorder", description="The recorder process of bpf-atlas.")
     parser.add_argument("--data", type=Path, required=True, help="the data directory")
     settings = from_environment(data=parser.parse_args().data)
-    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    logging.basicConfig(
+        level=logging.WARNING, stream=sys.stderr, format="%(asctime)s %(name)s %(levelname)s %(message)s"
+    )
     folder = settings.data / "recorder"
     folder.mkdir(mode=0o755, parents=True, exist_ok=True)
     if os.geteuid() == 0:

@@ -17,7 +17,15 @@ from app.uapi.errors import KernelError, error_for
 _C = ffi.dlopen(None)
 
 # __NR_bpf: arch/*/entry/syscalls and include/uapi/asm-generic/unistd.h.
-_NUMBER = {"x86_64": 321, "aarch64": 280, "riscv64": 280, "loongarch64": 280, "s390x": 351, "ppc64le": 361, "ppc64": 361}
+_NUMBER = {
+    "x86_64": 321,
+    "aarch64": 280,
+    "riscv64": 280,
+    "loongarch64": 280,
+    "s390x": 351,
+    "ppc64le": 361,
+    "ppc64": 361,
+}
 NR_BPF = _NUMBER.get(platform.machine(), 280)
 
 type_cache: dict[str, Any] = {}
@@ -26,7 +34,7 @@ Readable = bytes | bytearray | memoryview
 """What can be handed to the kernel to read from."""
 
 
-def attr(kind: str) -> Any:  # noqa: ANN401  (a cffi struct has no static type)
+def attr(kind: str) -> Any:
     """A zeroed ``struct kind`` of _abi.py."""
     pointer = type_cache.get(kind)
     if pointer is None:
@@ -50,8 +58,8 @@ def address_out(buffer: object) -> tuple[int, object]:
     return int(ffi.cast("uintptr_t", view)), view
 
 
-def bpf(cmd: BpfCmd, argument: Any) -> int:  # noqa: ANN401
-    """One call of bpf(2).
+def bpf(cmd: BpfCmd, argument: Any) -> int:
+    """Ask the kernel.
 
     returns  what the kernel returns: 0, a descriptor or a count
     raises   KernelError, by app/uapi/errors.py
@@ -62,7 +70,7 @@ def bpf(cmd: BpfCmd, argument: Any) -> int:  # noqa: ANN401
     return result
 
 
-def attempt(cmd: BpfCmd, argument: Any) -> tuple[int, int]:  # noqa: ANN401
+def attempt(cmd: BpfCmd, argument: Any) -> tuple[int, int]:
     """As `bpf`, with the errno as a second result instead of an error (0: it went well)."""
     size = ffi.sizeof(argument[0])
     while True:

@@ -2,8 +2,22 @@
 
 from __future__ import annotations
 
-from errno import E2BIG, EACCES, EBADF, EBUSY, EEXIST, EFAULT, EINVAL, ENOENT, ENOMEM, ENOSPC, ENOSYS, ENOTSUP, EPERM
-from errno import errorcode
+from errno import (
+    E2BIG,
+    EACCES,
+    EBADF,
+    EBUSY,
+    EEXIST,
+    EFAULT,
+    EINVAL,
+    ENOENT,
+    ENOMEM,
+    ENOSPC,
+    ENOSYS,
+    ENOTSUP,
+    EPERM,
+    errorcode,
+)
 
 from app.errors import AppError
 from app.uapi.enums import ENOTSUPP, BpfCmd
@@ -24,7 +38,7 @@ class NotPermitted(KernelError):
 
 
 class NotSupported(KernelError):
-    """This map type, or this kernel, has no such operation."""
+    """The map type, or the kernel, has no such operation."""
 
 
 class ObjectGone(KernelError):
@@ -77,9 +91,15 @@ MEANING: dict[tuple[BpfCmd, int], tuple[type[KernelError], str]] = {
     (BpfCmd.OBJ_GET, EPERM): (NotPermitted, "the pin's file mode refuses; ask for reading only, or as its owner"),
     (BpfCmd.OBJ_GET, EACCES): (NotPermitted, "the pin's file mode, or a directory above it, refuses"),
     (BpfCmd.OBJ_PIN, EEXIST): (AlreadyThere, "something is pinned at that path already"),
-    (BpfCmd.OBJ_PIN, EPERM): (NotPermitted, "the path is not on a bpffs: mount one with `mount -t bpf bpf /sys/fs/bpf`"),
+    (BpfCmd.OBJ_PIN, EPERM): (
+        NotPermitted,
+        "the path is not on a bpffs: mount one with `mount -t bpf bpf /sys/fs/bpf`",
+    ),
     (BpfCmd.MAP_LOOKUP_ELEM, ENOENT): (NoSuchKey, "there is no entry under that key"),
-    (BpfCmd.MAP_LOOKUP_ELEM, EPERM): (NotPermitted, "the descriptor is write-only, or unprivileged bpf(2) is switched off"),
+    (BpfCmd.MAP_LOOKUP_ELEM, EPERM): (
+        NotPermitted,
+        "the descriptor is write-only, or unprivileged bpf(2) is switched off",
+    ),
     (BpfCmd.MAP_LOOKUP_ELEM, ENOSPC): (NotSupported, "a socket map with 4-byte values keeps no cookie to show"),
     (BpfCmd.MAP_LOOKUP_ELEM, EBADF): (InvalidForKernel, "the key must be a descriptor of the right kind"),
     (BpfCmd.MAP_UPDATE_ELEM, E2BIG): (MapFull, "the map is full, or the index lies beyond max_entries"),
@@ -93,7 +113,10 @@ MEANING: dict[tuple[BpfCmd, int], tuple[type[KernelError], str]] = {
     (BpfCmd.MAP_FREEZE, EPERM): (NotPermitted, "the descriptor is read-only, or the map is frozen already"),
     (BpfCmd.MAP_FREEZE, EBUSY): (Busy, "a writable mapping of the map exists"),
     (BpfCmd.MAP_CREATE, EPERM): (NotPermitted, "creating a map needs CAP_BPF"),
-    (BpfCmd.PROG_LOAD, EPERM): (NotPermitted, "loading this program type needs CAP_BPF and CAP_PERFMON or CAP_NET_ADMIN"),
+    (BpfCmd.PROG_LOAD, EPERM): (
+        NotPermitted,
+        "loading this program type needs CAP_BPF and CAP_PERFMON or CAP_NET_ADMIN",
+    ),
     (BpfCmd.PROG_LOAD, EACCES): (InvalidForKernel, "the verifier refused the program"),
 }
 """What (command, errno) pairs mean; FALLBACK for the rest."""

@@ -10,7 +10,6 @@ from app.uapi.cpus import possible_cpus
 from app.uapi.enums import BpfMapType
 from app.uapi.syscall import PER_CPU_TYPES, BatchResult
 
-
 _KNOWN = frozenset(BpfMapType)
 
 

@@ -87,7 +87,9 @@ def prog_load(spec: ProgSpec) -> int:
     return fd
 
 
-def link_create(prog_fd: int, target_fd: int, attach_type: int, *, iter_map_fd: int | None = None, flags: int = 0) -> int:
+def link_create(
+    prog_fd: int, target_fd: int, attach_type: int, *, iter_map_fd: int | None = None, flags: int = 0
+) -> int:
     """BPF_LINK_CREATE; `iter_map_fd` is the map that a map-element iterator goes over."""
     argument = attr("link_create")
     argument.prog_fd = prog_fd

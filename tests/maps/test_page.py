@@ -120,7 +120,9 @@ def test_previous_leads_back(client, views):
         assert pages[0].previous_cursor == ""
 
 
-@pytest.mark.parametrize("cursor", ["x", "v123", "vAAAAAAAAAAAA.-1", "k0", "kzz", "v" + "A" * 12 + "." + "9" * 40, "k00"])
+@pytest.mark.parametrize(
+    "cursor", ["x", "v123", "vAAAAAAAAAAAA.-1", "k0", "kzz", "v" + "A" * 12 + "." + "9" * 40, "k00"]
+)
 def test_a_cursor_that_is_none_of_ours(client, views, cursor):
     with Live(client, views, 3) as live, pytest.raises(BadCursor):
         live.page(cursor=cursor)

@@ -23,7 +23,9 @@ pytestmark = pytest.mark.kernel
 
 
 def all_of(fd, spec, *, limit=1 << 30, expected=None):
-    return read_all(reader_of(fd, spec), kind_of(spec.type), max_entries=spec.max_entries, expected=expected, limit=limit)
+    return read_all(
+        reader_of(fd, spec), kind_of(spec.type), max_entries=spec.max_entries, expected=expected, limit=limit
+    )
 
 
 def as_dict(reading):
@@ -34,7 +36,9 @@ def as_dict(reading):
     "spec",
     [
         pytest.param(MapSpec(type=BpfMapType.HASH, key_size=4, value_size=8, max_entries=5000), id="hash"),
-        pytest.param(MapSpec(type=BpfMapType.HASH, key_size=4, value_size=8, max_entries=5000, flags=1), id="not preallocated"),
+        pytest.param(
+            MapSpec(type=BpfMapType.HASH, key_size=4, value_size=8, max_entries=5000, flags=1), id="not preallocated"
+        ),
         pytest.param(MapSpec(type=BpfMapType.LRU_HASH, key_size=4, value_size=8, max_entries=9000), id="lru"),
         pytest.param(MapSpec(type=BpfMapType.HASH, key_size=4, value_size=5, max_entries=5000), id="odd value size"),
         pytest.param(MapSpec(type=BpfMapType.HASH, key_size=1, value_size=8, max_entries=256), id="one-byte key"),
@@ -42,7 +46,9 @@ def as_dict(reading):
 )
 def test_every_entry_comes_once(spec):
     number = min(spec.max_entries, 256 if spec.key_size == 1 else 4000)
-    entries = [(i.to_bytes(spec.key_size, "little"), (i * 3).to_bytes(spec.value_size, "little")) for i in range(number)]
+    entries = [
+        (i.to_bytes(spec.key_size, "little"), (i * 3).to_bytes(spec.value_size, "little")) for i in range(number)
+    ]
     with live_map(spec, entries) as fd:
         reading = all_of(fd, spec)
     assert as_dict(reading) == dict(entries)

@@ -27,7 +27,7 @@ def formatted(map_id: int) -> list[Any] | None:
     # It escapes the apostrophe, which JSON does not know.
     document = json.loads(done.stdout.replace(b"\\'", b"'"), object_pairs_hook=_object)
     if isinstance(document, dict):
-        raise AssertionError(document)
+        raise AssertionError(document)  # noqa: TRY004
     found = [entry["formatted"] for entry in document if "formatted" in entry]
     return found or None
 

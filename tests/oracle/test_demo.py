@@ -10,7 +10,7 @@ import pytest
 
 from app.maps.kinds import kind_of
 from tests.oracle import bpftool
-from tests.oracle.still import ROOT, dump, fill_at_random, maps_of
+from tests.oracle.still import dump, fill_at_random, maps_of
 
 pytestmark = [pytest.mark.kernel, pytest.mark.slow]
 
@@ -25,7 +25,9 @@ def test_every_map_of_the_demo():
                     continue
                 if not kind_of(each.info.type).listable:
                     continue
-                done = subprocess.run([bpftool.BPFTOOL, "-j", "map", "dump", "id", str(each.info.id)], capture_output=True)
+                done = subprocess.run(
+                    [bpftool.BPFTOOL, "-j", "map", "dump", "id", str(each.info.id)], capture_output=True
+                )
                 try:
                     theirs = bpftool.formatted(each.info.id)
                 except json.JSONDecodeError:

@@ -89,7 +89,12 @@ def test_xdp_filter():
         before = map_ids()
         try:
             subprocess.run([*inside, "load", interface, "-m", "skb"], check=True, capture_output=True)
-            for command in (["port", "80"], ["port", "443", "-p", "udp"], ["ip", "192.0.2.1"], ["ether", "02:00:00:00:00:01"]):
+            for command in (
+                ["port", "80"],
+                ["port", "443", "-p", "udp"],
+                ["ip", "192.0.2.1"],
+                ["ether", "02:00:00:00:00:01"],
+            ):
                 subprocess.run([*inside, *command], check=True, capture_output=True)
             with hold(lambda: map_ids() - before) as held:
                 subprocess.run([*inside, "unload", interface], check=True, capture_output=True)

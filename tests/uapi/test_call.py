@@ -48,7 +48,13 @@ class TestMaps:
     def test_create_info_update_lookup_delete(self):
         with live_map(HASH, [(u32(7), u64(49))]) as fd:
             info = objects.map_info(fd)
-            assert (info.type, info.key_size, info.value_size, info.max_entries, info.name) == (1, 4, 8, 100, b"uapi_hash")
+            assert (info.type, info.key_size, info.value_size, info.max_entries, info.name) == (
+                1,
+                4,
+                8,
+                100,
+                b"uapi_hash",
+            )
             value = bytearray(8)
             assert syscall.map_lookup(fd, u32(7), value)
             assert value == u64(49)
@@ -111,7 +117,13 @@ class TestMaps:
     def test_a_program_names_its_maps_and_a_link_what_it_is_on(self):
         with live_map(MapSpec(type=BpfMapType.ARRAY, key_size=4, value_size=8, max_entries=1)) as fd:
             # ld_imm64 r1 = map; r0 = 0; exit
-            insns = bytes.fromhex("1811") + b"\0\0" + u32(fd) + bytes(8) + bytes.fromhex("b700000000000000 9500000000000000")
+            insns = (
+                bytes.fromhex("1811")
+                + b"\0\0"
+                + u32(fd)
+                + bytes(8)
+                + bytes.fromhex("b700000000000000 9500000000000000")
+            )
             prog = loading.prog_load(loading.ProgSpec(type=17, insns=insns, name=b"uapi_prog", log_bytes=4096))
             link = loading.raw_tracepoint_open(b"sched_switch", prog)
             try:
