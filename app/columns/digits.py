@@ -7,6 +7,8 @@ See bench/ before reshaping.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -53,10 +55,11 @@ def decimal(values: NDArray[np.unsignedinteger | np.signedinteger], out: Digits)
         out[:, 0] = negative * np.frombuffer(b"\0\0\0-", np.uint32)
         return
     groups = out.shape[1]
-    rest = values.astype(np.uint32 if groups <= 2 else np.uint64, copy=False)
+    rest: NDArray[Any] = values.astype(np.uint32 if groups <= 2 else np.uint64, copy=False)
+    by = rest.dtype.type(GROUP)
     for group in range(groups - 1, 0, -1):
-        higher = rest // rest.dtype.type(GROUP)
-        index = (rest - higher * rest.dtype.type(GROUP)).astype(np.intp)
+        higher = rest // by
+        index = (rest - higher * by).astype(np.intp)
         # Leading zeros go; the last group keeps one digit, those before it keep none.
         index += (higher == 0) * np.intp(_SHORT if group == groups - 1 else _EMPTY)
         out[:, group] = _TABLE[index]

@@ -54,7 +54,7 @@ class Backlog:
     records: tuple[Record, ...]
     taken_at_ns: int
     skipped_bytes: int
-    """At the front, when the backlog is longer than what was fetched: record bounds are then unknown."""
+    """Of the oldest records, left out when the backlog is longer than what was fetched."""
 
     @property
     def behind_bytes(self) -> int:
@@ -66,8 +66,7 @@ def look(client: Client, map_id: int) -> Backlog:
     """Look at a ring buffer through the broker's read-only mapping."""
     ring = client.ring(map_id)
     skipped = ring.start_bytes - ring.consumer_bytes
-    # Where the front is cut off, the first byte is in the middle of some record: nothing can be told apart.
-    records = () if skipped else tuple(parse_records(ring.data, ring.start_bytes))
+    records = tuple(parse_records(ring.data, ring.start_bytes))  # the broker cuts between two records
     return Backlog(ring=ring, records=records, taken_at_ns=time.time_ns(), skipped_bytes=skipped)
 
 
@@ -100,7 +99,7 @@ def as_reading(backlog: Backlog) -> tuple[Reading, Layout]:
         values[row, : len(record.data)] = np.frombuffer(record.data, np.uint8)
     notes = ["only what its consumer has not read yet; a record shorter than the longest one is filled up with zeros"]
     if backlog.skipped_bytes:
-        notes.append(f"the oldest {backlog.skipped_bytes} bytes were left out, and with them the records' bounds")
+        notes.append(f"the oldest {backlog.skipped_bytes} bytes were left out")
     reading = Reading(
         keys=keys,
         values=values,

@@ -114,7 +114,7 @@ class Room:
     def windows(self, count: int) -> tuple[memoryview, memoryview]:
         """Where the next `count` keys and values go."""
         end = self.used + count
-        return memoryview(self.keys[self.used : end].reshape(-1)), memoryview(self.values[self.used : end].reshape(-1))
+        return self.keys[self.used : end].reshape(-1).data, self.values[self.used : end].reshape(-1).data
 
 
 def read_all(

@@ -10,11 +10,12 @@ import errno as _errno
 import platform
 from typing import Any
 
-from app.uapi._abi import ffi
+from app.uapi import _abi
 from app.uapi.enums import BpfCmd
 from app.uapi.errors import KernelError, error_for
 
-_C = ffi.dlopen(None)
+ffi: Any = _abi.ffi
+_C: Any = ffi.dlopen(None)
 
 # __NR_bpf: arch/*/entry/syscalls and include/uapi/asm-generic/unistd.h.
 _NUMBER = {

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 from errno import E2BIG, ENOENT, ENOSPC
+from typing import Any
 
 from app.uapi.call import address, address_out, attempt, attr, bpf, error_for
 from app.uapi.enums import BpfCmd, BpfMapType
@@ -188,7 +189,7 @@ def map_freeze(map_fd: int) -> None:
     bpf(BpfCmd.MAP_FREEZE, argument)
 
 
-def _elem(map_fd: int, key: object, flags: int) -> tuple[object, object]:
+def _elem(map_fd: int, key: object, flags: int) -> tuple[Any, object]:
     argument = attr("map_elem")
     argument.map_fd = map_fd
     argument.key, alive = address(key)

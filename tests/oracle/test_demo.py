@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 
 import pytest
@@ -25,14 +24,11 @@ def test_every_map_of_the_demo():
                     continue
                 if not kind_of(each.info.type).listable:
                     continue
-                done = subprocess.run(
-                    [bpftool.BPFTOOL, "-j", "map", "dump", "id", str(each.info.id)], capture_output=True
-                )
                 try:
                     theirs = bpftool.formatted(each.info.id)
                 except json.JSONDecodeError:
-                    # Its numbers of more than 64 bits and its floats end in the middle of a document.
-                    assert b"type_zoo" in each.info.name or b"weather" in each.info.name, done.stdout[-200:]
+                    # It breaks off in the middle of a document at the first float.
+                    assert each.info.name == b"float_readings", each.label
                     continue
                 if theirs is None:
                     continue
