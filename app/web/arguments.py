@@ -36,6 +36,8 @@ def words(name: str) -> str:
     text = request.args.get(name, "").strip()
     if len(text) > MAX_TEXT_CHARS:
         raise BadArgument(name, text, f"at most {MAX_TEXT_CHARS} characters")
+    if not all(char >= " " and char != "\x7f" for char in text):
+        raise BadArgument(name, text, "text without control characters")
     return text
 
 
