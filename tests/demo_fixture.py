@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -80,7 +81,10 @@ class Demo:
         if self.process is None:
             return set()
         field = f"{kind}_id:"
-        texts = [path.read_text() for path in Path(f"/proc/{self.process.pid}/fdinfo").iterdir()]
+        texts = []
+        for path in Path(f"/proc/{self.process.pid}/fdinfo").iterdir():
+            with contextlib.suppress(FileNotFoundError):  # closed since it was listed
+                texts.append(path.read_text())
         return {int(line.split()[1]) for text in texts for line in text.splitlines() if line.startswith(field)}
 
     def entries(self, name: str) -> list[Any]:

@@ -206,8 +206,8 @@ def test_storage_of_this_task_is_found_by_its_pidfd(demo: Demo) -> None:
 
 
 def test_storage_of_the_demo_s_cgroup_is_found_by_its_folder(demo: Demo) -> None:
-    (mount,) = {Path(line.split()[1]) for line in Path("/proc/mounts").read_text().splitlines() if " cgroup2 " in line}
-    folder = os.open(mount / CGROUP, os.O_RDONLY)
+    mounts = [Path(line.split()[1]) for line in Path("/proc/mounts").read_text().splitlines() if " cgroup2 " in line]
+    folder = os.open(mounts[0] / CGROUP, os.O_RDONLY)
     try:
         assert eventually(lambda: first_counter(demo, "cgroup_switches", folder, 32) > 0)
     finally:
