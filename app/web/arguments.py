@@ -11,6 +11,8 @@ from app.web.problems import BadArgument, NotHere
 
 MAX_TEXT_CHARS = 4000
 MAX_ID = (1 << 32) - 1
+MAX_DIGITS = 18
+"""Longer numbers are not read at all."""
 
 
 def whole(name: str, *, default: int, least: int, most: int) -> int:
@@ -18,7 +20,7 @@ def whole(name: str, *, default: int, least: int, most: int) -> int:
     text = request.args.get(name, "")
     if text == "":
         return default
-    if not (text.isascii() and text.isdecimal() and len(text) < 19 and least <= int(text) <= most):
+    if not (text.isascii() and text.isdecimal() and len(text) <= MAX_DIGITS and least <= int(text) <= most):
         raise BadArgument(name, text, f"a whole number from {least} to {most}")
     return int(text)
 
@@ -43,7 +45,7 @@ def words(name: str) -> str:
 
 def map_id(text: str) -> int:
     """A map's id from the path; what cannot be one is not found."""
-    if not (text.isascii() and text.isdecimal() and len(text) <= 10 and 0 < int(text) <= MAX_ID):
+    if not (text.isascii() and text.isdecimal() and len(text) <= MAX_DIGITS and 0 < int(text) <= MAX_ID):
         raise NotHere("such map: an id is a whole number from 1")
     return int(text)
 

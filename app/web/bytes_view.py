@@ -74,7 +74,7 @@ def _line(data: bytes, start: int, owner: list[tuple[str, str]]) -> Line:
     runs = tuple(_runs(here, start, owner))
     missing = LINE_BYTES - len(here)
     fill = "   " * missing + (" " if len(here) <= GROUP_BYTES and missing else "")
-    text = "".join(chr(byte) if 0x20 <= byte < 0x7F else "·" for byte in here)
+    text = "".join(chr(byte) if chr(byte).isascii() and chr(byte).isprintable() else "·" for byte in here)
     return Line(f"{start:04x}", runs, fill, text)
 
 

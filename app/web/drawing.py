@@ -12,6 +12,7 @@ ROW_PX = 44
 LEFT_PX = 44
 MAX_ROWS = 40
 CHAR_PX = 7.4
+LEAST_CHARS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,4 +93,4 @@ def _fit(text: str, width_px: int, char_px: float = CHAR_PX) -> str:
     room = int((width_px - 10) / char_px)
     if len(text) <= room:
         return text
-    return text[: room - 1] + "…" if room >= 3 else ""
+    return text[: room - 1] + "…" if room >= LEAST_CHARS else ""

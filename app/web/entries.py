@@ -83,7 +83,7 @@ def blueprint(backend: Backend) -> Blueprint:
     def show(map_id: str) -> Response:
         state = read_state(arguments.map_id(map_id))
         file_kind = arguments.choice("format", FORMATS)
-        if is_form(state) and not state.key and not file_kind:
+        if is_form() and not state.key and not file_kind:
             return as_response(redirect(state.link(cursor=state.cursor), code=303))
         with open_map(backend.client, backend.btfs, state.map_id) as opened:
             if file_kind:
@@ -150,7 +150,7 @@ def read_sheet(backend: Backend, opened: OpenMap, state: EntriesState) -> Sheet:
     keys = [key.tobytes().hex() for key in table.keys] if linked else []
     if layout.datasec or (linked and not opened.kind.lookup):
         keys = []
-    nested = opened.kind.meaning is Meaning.MAP_ID and table.values.shape[-1] >= 4
+    nested = opened.kind.meaning is Meaning.MAP_ID
     lines = [
         Line(
             key_hex=keys[index] if index < len(keys) else "",
@@ -177,7 +177,7 @@ def read_sheet(backend: Backend, opened: OpenMap, state: EntriesState) -> Sheet:
 def chosen_heads(layout: Layout, state: EntriesState) -> list[Head]:
     """The columns: those that the address names, else the first of key and value."""
     if state.columns:
-        return heads(layout, lenses=_for(layout, state, list(state.columns)), columns=list(state.columns))
+        return heads(layout, lenses=_for(state), columns=list(state.columns))
     every = heads(layout, lenses=dict(state.lenses))
     if layout.datasec:
         return every
@@ -189,8 +189,8 @@ def chosen_heads(layout: Layout, state: EntriesState) -> list[Head]:
     return keys + values
 
 
-def _for(layout: Layout, state: EntriesState, columns: list[str]) -> dict[str, str]:
-    return {path: lens for path, lens in state.lenses if path in columns}
+def _for(state: EntriesState) -> dict[str, str]:
+    return {path: lens for path, lens in state.lenses if path in state.columns}
 
 
 def _fold(layout: Layout, one: Head, state: EntriesState) -> list[Head]:

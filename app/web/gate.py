@@ -89,7 +89,7 @@ def local_path(target: str | None) -> str:
     """`target` if it is a path of ours, else ``/``: what may follow a login (no open redirect)."""
     if not target or not target.startswith("/") or target.startswith(("//", "/\\")):
         return "/"
-    if any(ord(char) < 0x21 or char == "\\" or ord(char) == 0x7F for char in target):
+    if any(char <= " " or char in "\\\x7f" for char in target):
         return "/"
     parts = urlsplit(target)
     if parts.scheme or parts.netloc or parts.path.startswith(("/login", "/logout")):

@@ -75,7 +75,7 @@ class Doorway:
                 headers.append(("Cache-Control", "no-store"))
             return start_response(status, headers, exc_info)  # type: ignore[arg-type]
 
-        return start  # type: ignore[return-value]
+        return start
 
 
 def _plain(start: StartResponse, status: str, sentence: str) -> Iterable[bytes]:

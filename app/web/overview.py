@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import operator
 import threading
 from collections import Counter
 from collections.abc import Callable
@@ -38,10 +39,17 @@ FAMILIES = (
     ("hash", "hash"), ("lru", "LRU"), ("percpu", "per-CPU"), ("array", "array"), ("trie", "trie"), ("nest", "map in map"),
     ("prog", "program"), ("sock", "socket"), ("queue", "queue"), ("ring", "ring"), ("store", "storage"), ("arena", "arena"),
 )  # fmt: skip
+
+
+def lacks_type(row: MapRow) -> bool:
+    """Its values could have a type and have none: shown as bytes."""
+    return not row.has_btf and row.kind.listable and row.kind.meaning is Meaning.BYTES and row.facts.value_size > 0
+
+
 ONLY: dict[str, tuple[str, Callable[[MapRow], bool]]] = {
     "pinned": ("pinned", lambda row: bool(row.pins)),
     "full": ("over 80 %", lambda row: (row.pressure or 0) > NEARLY_FULL),
-    "nobtf": ("no BTF", lambda row: lacks_type(row)),
+    "nobtf": ("no BTF", lacks_type),
     "unused": ("unused", lambda row: row.unreferenced),
 }
 SORTS: dict[str, Callable[[MapRow], object]] = {
@@ -53,13 +61,6 @@ SORTS: dict[str, Callable[[MapRow], object]] = {
     "memory": lambda row: row.facts.memlock_bytes,
     "used": lambda row: len(row.progs),
 }
-
-
-
-
-def lacks_type(row: MapRow) -> bool:
-    """Its values could have a type and have none: shown as bytes."""
-    return not row.has_btf and row.kind.listable and row.kind.meaning is Meaning.BYTES and row.facts.value_size > 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -202,7 +203,7 @@ def matches(row: MapRow, query: str) -> bool:
     """Every word of the query is in some text about the map; ``pressure > 0.8`` compares."""
     if query.startswith("pressure"):
         rest = query.removeprefix("pressure").strip()
-        for sign, test in ((">", lambda have, want: have > want), ("<", lambda have, want: have < want)):
+        for sign, test in ((">", operator.gt), ("<", operator.lt)):
             number = rest.removeprefix(sign).strip()
             if rest.startswith(sign) and number.replace(".", "", 1).isdecimal():
                 return row.pressure is not None and bool(test(row.pressure, float(number)))

@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gunicorn.app.base import BaseApplication
+from gunicorn.app.base import BaseApplication  # type: ignore[import-untyped]
 
 from app.settings import Settings, from_environment
 from app.uapi import confine
@@ -32,7 +32,7 @@ GRACE_S = 10
 SHARED_MEMORY = "/dev/shm"  # noqa: S108  (gunicorn makes an unnamed file there, for its heartbeat)
 
 
-class Web(BaseApplication):
+class Web(BaseApplication):  # type: ignore[misc]
     """gunicorn without a command line or configuration file of its own."""
 
     def __init__(self, listen_fd: int, settings: Settings, app: Flask) -> None:

@@ -79,7 +79,7 @@ def read_state(map_id: int) -> EntriesState:
     )
 
 
-def is_form(state: EntriesState) -> bool:
+def is_form() -> bool:
     """A form without script sends its empty fields too: such an address is answered with its short form."""
     return any(value == "" for values in request.args.listvalues() for value in values) or "set" in request.args
 

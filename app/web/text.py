@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 
+KIB = 1024
 THIN_SPACE = "\u2009"
 UNSEEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 """Unicode categories that show nothing, or turn the text around them: each is written as its escape."""
@@ -18,9 +19,9 @@ def visible(text: str) -> str:
 
 def _escape(char: str) -> str:
     code = ord(char)
-    if code <= 0xFF:
+    if code < 1 << 8:
         return f"\\x{code:02x}"
-    return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
+    return f"\\u{code:04x}" if code < 1 << 16 else f"\\U{code:08x}"
 
 
 def thousands(number: int) -> str:
@@ -32,9 +33,9 @@ def bytes_text(size_bytes: int) -> str:
     """``7.1 MiB``."""
     size = float(size_bytes)
     for unit in ("B", "KiB", "MiB", "GiB"):
-        if size < 1024 or unit == "GiB":
+        if size < KIB or unit == "GiB":
             break
-        size /= 1024
+        size /= KIB
     return f"{int(size)} B" if unit == "B" else f"{size:.1f} {unit}"
 
 

@@ -53,7 +53,7 @@ class Service:
     def processes(self) -> dict[str, list[int]]:
         """Pids of the service's processes by room."""
         found: dict[str, list[int]] = {}
-        for line in subprocess.run(["ps", "-eo", "pid,ppid,args"], capture_output=True, text=True, check=True).stdout.splitlines():
+        for line in subprocess.run(["ps", "-ww", "-eo", "pid,ppid,args"], capture_output=True, text=True, check=True).stdout.splitlines():
             match = re.match(r"\s*(\d+)\s+\d+ .*-m app\.(\w+) .*--data " + re.escape(str(self.data)), line)
             if match:
                 found.setdefault(match[2], []).append(int(match[1]))
@@ -64,7 +64,7 @@ class Service:
 def service(demo: Demo) -> Iterator[Service]:
     """Start it once for all browser tests."""
     with tempfile.TemporaryDirectory(prefix="atlas-") as folder, socket.socket() as probe:
-        Path(folder).chmod(0o755)  # noqa: S103  (the web's account passes through it)
+        Path(folder).chmod(0o755)
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
         probe.close()

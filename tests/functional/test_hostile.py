@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
-from app.uapi import objects, syscall
+from app.uapi import objects
 from app.uapi.enums import BpfMapType
 from app.uapi.syscall import MapSpec
 from tests.functional.conftest import Service, Windows
@@ -32,7 +32,7 @@ def test_names_paths_and_values_stay_text(windows: Windows, service: Service) ->
     spec = MapSpec(type=BpfMapType.HASH, key_size=4, value_size=32, max_entries=4, name=b"hostile")
     with live_map(spec, [(u32(1), ATTACK.encode().ljust(32, b"\0"))]) as fd:
         map_id = objects.map_info(fd).id
-        syscall.obj_pin(pin, fd)
+        objects.obj_pin(pin, fd)
         holder = subprocess.Popen(
             [sys.executable, "-c", HOLDER], pass_fds=[fd], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )

@@ -51,7 +51,7 @@ def document() -> dict[str, Any]:
         },
         "servers": [{"url": "/api/v1"}],
         "security": [{"session": []}],
-        "paths": {path: {"get": _operation(path, *rest)} for path, *rest in PATHS},
+        "paths": {route[0]: {"get": _operation(*route)} for route in PATHS},
         "components": {
             "schemas": components,
             "securitySchemes": {"session": {"type": "http", "scheme": "bearer"}},

@@ -9,7 +9,7 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """Root of all of them."""
 
 
-class Program(Shape):
+class Program(Shape, frozen=True, kw_only=True):
     """A program that uses a map."""
 
     id: int
@@ -17,7 +17,7 @@ class Program(Shape):
     name: str
 
 
-class Holder(Shape):
+class Holder(Shape, frozen=True, kw_only=True):
     """A descriptor that a process holds."""
 
     pid: int
@@ -25,7 +25,7 @@ class Holder(Shape):
     fd: int
 
 
-class Map(Shape):
+class Map(Shape, frozen=True, kw_only=True):
     """One live map."""
 
     id: int
@@ -49,7 +49,7 @@ class Map(Shape):
     pids: list[Holder]
 
 
-class MapList(Shape):
+class MapList(Shape, frozen=True, kw_only=True):
     """Every map of the host at one moment."""
 
     maps: list[Map]
@@ -59,7 +59,7 @@ class MapList(Shape):
     """What the list may lack, and why."""
 
 
-class Link(Shape):
+class Link(Shape, frozen=True, kw_only=True):
     """What a program is attached to."""
 
     id: int
@@ -68,14 +68,14 @@ class Link(Shape):
     target: str
 
 
-class ProgPin(Shape):
+class ProgPin(Shape, frozen=True, kw_only=True):
     """A pin of a program that uses the map."""
 
     path: str
     prog_id: int
 
 
-class Slot(Shape):
+class Slot(Shape, frozen=True, kw_only=True):
     """A key whose value names another object."""
 
     key: str
@@ -83,14 +83,14 @@ class Slot(Shape):
     name: str
 
 
-class NamedMap(Shape):
+class NamedMap(Shape, frozen=True, kw_only=True):
     """A map by id and name."""
 
     id: int
     name: str
 
 
-class Listing(Shape):
+class Listing(Shape, frozen=True, kw_only=True):
     """How the entries are found."""
 
     how: str
@@ -99,7 +99,7 @@ class Listing(Shape):
     instead: str
 
 
-class Types(Shape):
+class Types(Shape, frozen=True, kw_only=True):
     """Key and value as C with offsets and sizes."""
 
     source: str
@@ -109,7 +109,7 @@ class Types(Shape):
     prog_types: list[str]
 
 
-class MapDetail(Map):
+class MapDetail(Map, frozen=True, kw_only=True):
     """One map in full."""
 
     links: list[Link]
@@ -121,7 +121,7 @@ class MapDetail(Map):
     schema: Types
 
 
-class Entries(Shape):
+class Entries(Shape, frozen=True, kw_only=True):
     """One page of entries."""
 
     map_id: int
