@@ -13,6 +13,10 @@ class UsageError(AppError):
     """What was asked for cannot be understood: a malformed key, an unknown option, a bad reference."""
 
 
+class NeedsRights(AppError):
+    """What was asked for takes rights that this process, or this user, does not have."""
+
+
 class BadSetting(UsageError):
     """A setting's value cannot be used."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from app.errors import AppError
+from app.errors import AppError, NeedsRights
 
 ENOTSUPP = 524
 
@@ -22,7 +22,7 @@ class Refused(DemoError):
         super().__init__(f"{what}: {reason}{f' ({detail})' if detail else ''}")
 
 
-class NotRoot(DemoError):
+class NotRoot(DemoError, NeedsRights):
     def __init__(self) -> None:
         super().__init__("the demo loads programs and makes network namespaces: run it as root")
 

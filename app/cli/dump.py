@@ -5,14 +5,19 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+from app.cli.errors import CannotWrite
+from app.cli.layout import harmless
 from app.cli.progress import Progress
 from app.cli.service import connect, data_option
-from app.columns.table import Table
 from app.errors import UsageError
 from app.settings import Settings
+
+if TYPE_CHECKING:  # numpy is not needed for --help
+    from app.columns.table import Table
 
 LIMIT_TEXT_ROWS = 1000
 """Rows of the plain table unless --limit says otherwise."""
@@ -21,10 +26,10 @@ LIMIT_TEXT_ROWS = 1000
 @click.command("dump")
 @click.argument("reference", metavar="MAP")
 @click.option(
-    "--json", "form", flag_value="json", help="One JSON list, in the form that bpftool gives under `formatted`."
+    "--json", "as_json", is_flag=True, help="One JSON list, in the form that bpftool gives under `formatted`."
 )
-@click.option("--ndjson", "form", flag_value="ndjson", help="One JSON object a line.")
-@click.option("--csv", "form", flag_value="csv", help="Comma-separated, a column a field.")
+@click.option("--ndjson", "as_ndjson", is_flag=True, help="One JSON object a line.")
+@click.option("--csv", "as_csv", is_flag=True, help="Comma-separated, a column a field.")
 @click.option(
     "--parquet", type=click.Path(path_type=Path, dir_okay=False), help="Write a Parquet file (needs pyarrow)."
 )
@@ -38,7 +43,9 @@ def command(  # noqa: PLR0913  (one parameter an option)
     settings: Settings,
     *,
     reference: str,
-    form: str | None,
+    as_json: bool,
+    as_ndjson: bool,
+    as_csv: bool,
     parquet: Path | None,
     where: str,
     sort: str,
@@ -60,12 +67,19 @@ def command(  # noqa: PLR0913  (one parameter an option)
 
     if where:
         filtering.parse(where)  # a typing error is found before a large map is read
-    if (form or "table") != "table" and parquet is not None:
-        raise UsageError("--parquet writes a file of its own: leave out --json, --ndjson and --csv")
+    forms = {"json": as_json, "ndjson": as_ndjson, "csv": as_csv, "parquet": parquet is not None}
+    asked = [name for name, wanted in forms.items() if wanted]
+    if len(asked) > 1:
+        raise UsageError(f"one form at a time: {' and '.join(f'--{name}' for name in asked)} were asked for")
+    form = asked[0] if asked else None
+    if lens and form not in {"json", "ndjson"}:
+        raise UsageError("--lens goes with --json and --ndjson; the plain table shows readings anyway")
+    if form == "parquet":
+        _need_pyarrow()  # this, too, before a large map is read
     paths = [path.strip() for path in columns.split(",") if path.strip()]
     if paths and form in {"json", "ndjson"}:
         raise UsageError("--columns goes with --csv, --parquet and the plain table; JSON prints whole entries")
-    human = form is None and parquet is None
+    human = form is None
     shown = LIMIT_TEXT_ROWS if limit is None and human else limit
     table, left_out = _read(settings, reference, where=where, sort=sort, limit=shown, human=human)
     if parquet is not None:
@@ -100,7 +114,7 @@ def _read(
     if wanted is None and sheet.reading.completeness is Completeness.CAPPED:
         click.echo("bpf-atlas: the map grew while it was read; what is printed is cut off", err=True)
     for note in sheet.notes:
-        click.echo(f"bpf-atlas: {note}", err=True)
+        click.echo(f"bpf-atlas: {harmless(note)}", err=True)
     table = sheet.table if human else sheet.json_table
     left_out = 0
     if where or sort:
@@ -135,11 +149,7 @@ def _print_text(table: Table, paths: list[str]) -> None:
     from app.cli.layout import columns
     from app.columns.cell import cells, heads
 
-    every = heads(table.layout)
-    chosen = [head for head in every if not paths or head.path in paths]
-    if paths and len(chosen) != len(set(paths)):
-        known = ", ".join(head.path for head in every)
-        raise UsageError(f"--columns names a field that there is not; there are {known}")
+    chosen = heads(table.layout, columns=paths or None)
     if not len(table):
         click.echo("0 entries", err=True)
         return
@@ -148,16 +158,24 @@ def _print_text(table: Table, paths: list[str]) -> None:
     click.echo(columns([head.path for head in chosen], body, right=right))
 
 
+def _need_pyarrow() -> None:
+    from importlib.util import find_spec
+
+    if find_spec("pyarrow") is None:
+        raise UsageError("--parquet needs pyarrow: pip install 'bpf-atlas[parquet]', or use --csv")
+
+
 def _write_parquet(table: Table, target: Path, paths: list[str]) -> None:
-    try:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-    except ImportError as missing:
-        raise UsageError("--parquet needs pyarrow: pip install 'bpf-atlas[parquet]', or use --csv") from missing
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     from app.columns.decode import column
     from app.columns.rows import column_paths
 
     names = paths or column_paths(table.layout)
     arrays = {name: pa.array(column(table, name).tolist()) for name in names}
-    pq.write_table(pa.table(arrays), target)
+    try:
+        pq.write_table(pa.table(arrays), target)
+    except OSError as problem:
+        raise CannotWrite(target, problem.strerror or str(problem)) from problem
     click.echo(f"{len(table):,} entries written to {target}", err=True)

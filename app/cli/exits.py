@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.errors import AppError, UsageError
+from app.errors import AppError, NeedsRights, UsageError
 from app.maps.errors import CannotList, CannotLookUp, MapsError
 from app.uapi.errors import AlreadyThere, KernelError, NoSuchKey, ObjectGone
 from app.wire.errors import PinOutside, WireError
@@ -10,6 +10,7 @@ from app.wire.errors import PinOutside, WireError
 NOT_SO, USAGE, REFUSED = 1, 2, 3
 
 STATUS: dict[type[AppError], int] = {
+    NeedsRights: REFUSED,
     UsageError: USAGE,
     CannotList: REFUSED,
     CannotLookUp: REFUSED,
@@ -24,9 +25,10 @@ STATUS: dict[type[AppError], int] = {
 
 
 def status_of(error: AppError) -> int:
-    """The status of the nearest class in the table; UsageError counts wherever it stands among the bases."""
-    if isinstance(error, UsageError):
-        return USAGE
+    """The status of the nearest class in the table; UsageError and NeedsRights count wherever they stand among the bases."""
+    for marker in (UsageError, NeedsRights):
+        if isinstance(error, marker):
+            return STATUS[marker]
     for kind in type(error).__mro__:
         if kind in STATUS:
             return STATUS[kind]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Sequence
 
 UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
@@ -10,18 +9,17 @@ STEP = 1024
 
 
 def harmless(text: str) -> str:
-    """`text` with everything that could steer a terminal or turn the writing direction as an escape."""
+    """`text` on one line, with everything that could steer a terminal or turn the writing direction as an escape."""
     if text.isascii() and text.isprintable():
         return text
+    # What turns the direction is of category Cf, which is not printable; so are spaces other than the first one, though.
     return "".join(
-        char
-        if char.isprintable() and unicodedata.bidirectional(char) not in _TURNS
-        else char.encode("unicode_escape").decode()
-        for char in text
+        char if char.isprintable() or char in _SPACES else char.encode("unicode_escape").decode() for char in text
     )
 
 
-_TURNS = frozenset({"RLE", "LRE", "RLO", "LRO", "PDF", "RLI", "LRI", "FSI", "PDI"})
+_SPACES = frozenset("\N{THIN SPACE}\N{NARROW NO-BREAK SPACE}")
+"""Between the thousands of numbers."""
 
 
 def size(number_bytes: int) -> str:

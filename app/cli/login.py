@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from app.cli.service import data_option
+from app.cli.errors import NoService
+from app.cli.service import data_option, listens
 from app.settings import Settings
 
 
@@ -17,6 +18,8 @@ def command(settings: Settings) -> None:
     Example:
       bpf-atlas login
     """
-    from app.web.login_link import new_login_link
+    from app.web.login_link import link_to_running
 
-    click.echo(new_login_link(settings))
+    if not listens(settings.socket):
+        raise NoService(settings.data)
+    click.echo(link_to_running(settings))

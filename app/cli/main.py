@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import sys
@@ -17,7 +18,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "show": ("app.cli.show", "Show one map in full, with its schema."),
     "dump": ("app.cli.dump", "Print the entries of a map."),
     "doctor": ("app.cli.doctor", "Say what this host allows, what is missing, and what to do about it."),
-    "demo": ("app.cli.demo", "Load real programs and maps with live traffic, until interrupted."),
+    "demo": (
+        "app.cli.demo",
+        "Load real programs and maps of every loadable type with live traffic, until interrupted.",
+    ),
     "login": ("app.cli.login", "Print a new one-time link to a running dashboard."),
 }
 """Name → module and its one line. The line stands here so that --help imports no command."""
@@ -67,24 +71,51 @@ def main() -> None:
     Exit: 0 done; 1 the thing asked for is not so; 2 usage; 3 the kernel or a privilege refused.
     """
     try:
-        status = group.main(standalone_mode=False)
+        status = group.main(prog_name="bpf-atlas", standalone_mode=False)
     except click.exceptions.Abort:
         sys.exit(130)
-    except click.ClickException as problem:
+    except click.exceptions.NoArgsIsHelpError as problem:
         problem.show()
+        sys.exit(problem.exit_code)
+    except click.ClickException as problem:
+        where = getattr(problem, "ctx", None)
+        _complain(
+            f"{problem.format_message().rstrip('.')}: see `{where.command_path if where else 'bpf-atlas'} --help`"
+        )
         sys.exit(problem.exit_code)
     except AppError as problem:
         from app.cli.exits import status_of
 
-        print(f"bpf-atlas: {problem}", file=sys.stderr)
+        _complain(str(problem))
         sys.exit(status_of(problem))
     except BrokenPipeError:
-        # Whoever read our output has seen enough; the interpreter must not complain about it while it shuts down.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # Whoever read our output has seen enough.
+        _give_up_stdout()
         sys.exit(141)
+    except OSError as problem:
+        if problem.errno not in _CANNOT_WRITE:
+            raise
+        _give_up_stdout()
+        _complain(f"the output cannot be written: {problem.strerror}")
+        sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
     sys.exit(status if isinstance(status, int) else 0)
+
+
+_CANNOT_WRITE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
+
+
+def _complain(sentence: str) -> None:
+    """One line, whatever is in it."""
+    from app.cli.layout import harmless
+
+    print(f"bpf-atlas: {harmless(sentence)}", file=sys.stderr)
+
+
+def _give_up_stdout() -> None:
+    """The interpreter must not complain about what is still in its buffer while it shuts down."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

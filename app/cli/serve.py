@@ -11,37 +11,11 @@ from pathlib import Path
 
 import click
 
+from app.cli.errors import AddressTaken, DataTaken, Exposed, ServeNeedsRoot
+from app.cli.service import listens
 from app.cli.supervise import Part, Supervisor
-from app.errors import AppError, BadSetting
+from app.errors import BadSetting
 from app.settings import Settings, from_environment
-
-
-class AlreadyServed(AppError):
-    """The address is taken."""
-
-    def __init__(self, listen: str, reason: str) -> None:
-        super().__init__(
-            f"cannot listen on {listen}: {reason}; stop what does, or choose another with --listen HOST:PORT"
-        )
-
-
-class NeedsRoot(AppError):
-    """The broker cannot get its capabilities."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            "serve starts a broker that needs CAP_SYS_ADMIN: run it as root; the web drops every right by itself"
-        )
-
-
-class Exposed(AppError):
-    """Listening beyond loopback in plain HTTP was not asked for on purpose."""
-
-    def __init__(self, host: str) -> None:
-        super().__init__(
-            f"{host} is not loopback, and plain HTTP would show every map value on the way: put TLS before it and set"
-            " BPF_ATLAS_BEHIND_TLS=1, or insist with BPF_ATLAS_INSECURE_HTTP=1"
-        )
 
 
 @click.command("serve")
@@ -67,12 +41,14 @@ def command(*, listen: str | None, data: Path | None, demo: bool, allow_edits: b
     if allow_edits:
         raise BadSetting("--allow-edits", "1", "possible in this release, which only reads maps")
     if os.geteuid() != 0:
-        raise NeedsRoot
+        raise ServeNeedsRoot
     serve(settings, demo=demo)
 
 
 def serve(settings: Settings, *, demo: bool) -> None:
     """Run the service until SIGTERM or SIGINT."""
+    if listens(settings.socket):
+        raise DataTaken(settings.data)
     with _bound(settings) as listener:
         host, port = listener.getsockname()[:2]
         shown = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
@@ -80,6 +56,7 @@ def serve(settings: Settings, *, demo: bool) -> None:
         settings.data.mkdir(mode=0o755, parents=True, exist_ok=True)
         data = ["--data", str(settings.data)]
         supervisor = Supervisor(say=lambda text: print(f"bpf-atlas: {text}", file=sys.stderr, flush=True))
+        supervisor.heed_signals()
         try:
             supervisor.start(Part("broker", ["-m", "app.broker", *data]), is_ready=lambda: _answers(settings))
             supervisor.start(Part("recorder", ["-m", "app.recorder", *data]), is_ready=lambda: True)
@@ -87,7 +64,8 @@ def serve(settings: Settings, *, demo: bool) -> None:
             supervisor.start(Part("web", web, pass_fds=(listener.fileno(),)), is_ready=lambda: _healthy(shown))
             if demo:
                 supervisor.start(Part("demo", ["-m", "demo"]), is_ready=lambda: True)
-            _greet(settings)
+            if not supervisor.stopping:
+                _greet(settings)
             supervisor.run()
         finally:
             supervisor.stop()
@@ -107,7 +85,7 @@ def _bound(settings: Settings) -> socket.socket:
         listener.listen(256)
     except OSError as problem:
         listener.close()
-        raise AlreadyServed(settings.listen, problem.strerror or str(problem)) from problem
+        raise AddressTaken(settings.listen, problem.strerror or str(problem)) from problem
     return listener
 
 
@@ -136,9 +114,10 @@ def _healthy(listen: str) -> bool:
     from http.client import HTTPConnection
 
     host, _, port = listen.rpartition(":")
+    host = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(host, host)  # noqa: S104  (no name that the web answers to)
     connection = HTTPConnection(host.strip("[]"), int(port), timeout=5)
     try:
-        connection.request("GET", "/healthz", headers={"Host": listen})
+        connection.request("GET", "/healthz", headers={"Host": f"{host}:{port}"})
         return connection.getresponse().status == 200  # noqa: PLR2004
     except OSError:
         return False

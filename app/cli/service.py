@@ -11,18 +11,9 @@ from typing import Any
 
 import click
 
-from app.errors import AppError
+from app.cli.errors import NotRoot, ServiceClosed
 from app.settings import Settings, from_environment
 from app.wire.ask import Client
-
-
-class NotRoot(AppError):
-    """Neither a service nor the right to do without one."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(
-            f"no service listens at {path} and this user is not root: run as root, or start `bpf-atlas serve`"
-        )
 
 
 def data_option(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -43,9 +34,9 @@ def data_option(function: Callable[..., Any]) -> Callable[..., Any]:
 def connect(settings: Settings) -> Client:
     """A client of the running service, or of the broker's code in this process when there is none and we are root.
 
-    raises  NotRoot
+    raises  NotRoot, ServiceClosed
     """
-    if _listens(settings.socket):
+    if listens(settings.socket):
         from app.wire.connection import connect as connect_to
 
         return connect_to(settings.socket)
@@ -56,11 +47,17 @@ def connect(settings: Settings) -> Client:
     return client(settings)
 
 
-def _listens(path: Path) -> bool:
+def listens(path: Path) -> bool:
+    """Whether a broker takes connections at `path`.
+
+    raises  ServiceClosed where only this user is not let in
+    """
     probe = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     try:
         probe.settimeout(1)
         probe.connect(str(path))
+    except PermissionError as refused:
+        raise ServiceClosed(path) from refused
     except OSError:
         return False
     else:

@@ -68,4 +68,4 @@ def _print(found: dict[str, Any]) -> None:
         text = found["schema"][part]
         if text:
             click.echo(f"\n/* {part} */")
-            click.echo("\n".join(harmless(line) for line in text.rstrip().split("\n")))
+            click.echo("\n".join(harmless(line.expandtabs(4)) for line in text.rstrip().split("\n")))

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from types import FrameType
 
-from app.errors import AppError
+from app.cli.errors import DiedAtStart
 
 BACKOFF_S = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0)
 """Pauses before the 1st, 2nd … restart of a process that keeps dying."""
@@ -20,13 +20,6 @@ STEADY_S = 60.0
 """After living so long, a process's deaths are forgotten."""
 STOP_S = 15.0
 """Time to end in peace before SIGKILL."""
-
-
-class DiedAtStart(AppError):
-    """A process of the service did not come up at all."""
-
-    def __init__(self, name: str, status: int) -> None:
-        super().__init__(f"the {name} process ended at its start with status {status}; its message stands above")
 
 
 @dataclass(slots=True)
@@ -68,31 +61,37 @@ class Supervisor:
 
     say: Callable[[str], None]
     parts: list[Part] = field(default_factory=list)
-    _stopping: bool = False
+    stopping: bool = False
+    """SIGTERM or SIGINT came."""
+
+    def heed_signals(self) -> None:
+        """From here on SIGTERM and SIGINT set `stopping`, also while parts are being started."""
+
+        def stop(_number: int, _frame: FrameType | None) -> None:
+            self.stopping = True
+
+        signal.signal(signal.SIGTERM, stop)
+        signal.signal(signal.SIGINT, stop)
 
     def start(self, part: Part, *, is_ready: Callable[[], bool], timeout_s: float = 20.0) -> None:
         """Start one part and wait until it is of use.
 
         raises  DiedAtStart
         """
+        if self.stopping:
+            return
         self.parts.append(part)
         part.start()
         deadline = time.monotonic() + timeout_s
-        while not is_ready():
+        while not self.stopping and not is_ready():
             status = part.process.poll() if part.process else None
             if status is not None or time.monotonic() > deadline:
                 raise DiedAtStart(part.name, -1 if status is None else status)
             time.sleep(0.02)
 
     def run(self) -> None:
-        """Watch until SIGTERM or SIGINT, then stop everything, the last part first."""
-
-        def stop(_number: int, _frame: FrameType | None) -> None:
-            self._stopping = True
-
-        signal.signal(signal.SIGTERM, stop)
-        signal.signal(signal.SIGINT, stop)
-        while not self._stopping:
+        """Watch until SIGTERM or SIGINT."""
+        while not self.stopping:
             for part in self.parts:
                 self._look_after(part)
             time.sleep(0.1)

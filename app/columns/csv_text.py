@@ -12,6 +12,8 @@ from app.columns.rows import block_rows, column_paths
 from app.columns.table import Table
 
 _NEEDS_QUOTES = re.compile(rb'[",\r\n]')
+_STEERS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+"""Controls that a terminal obeys, and marks that turn the writing direction."""
 _FORMULA = b"=+-@\t\r"
 """A spreadsheet takes a cell that starts with one of these for a formula."""
 
@@ -55,4 +57,5 @@ def _text_cell(text: bytes) -> bytes:
         text = b"'" + text
     if _NEEDS_QUOTES.search(text):
         text = b'"' + text.replace(b'"', b'""') + b'"'
-    return text.decode(errors="backslashreplace").encode()
+    shown = text.decode(errors="backslashreplace")
+    return _STEERS.sub(lambda match: match[0].encode("unicode_escape").decode(), shown).encode()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 from app.maps.errors import MapsError
@@ -70,7 +71,12 @@ def relations_of(opened: OpenMap) -> Relations:
             for pin in pins.pins
             if (pin.kind == "map" and pin.id == facts.id) or (pin.kind == "prog" and pin.id in prog_ids)
         ),
-        holders=tuple(holder for holder in holders.holders if holder.kind == "map" and holder.id == facts.id),
+        # This very process holds it for as long as it looks, which says nothing about the map.
+        holders=tuple(
+            holder
+            for holder in holders.holders
+            if holder.kind == "map" and holder.id == facts.id and holder.pid != os.getpid()
+        ),
         inner_maps=inner,
         outer_maps=_outer(client, opened.btfs, maps, facts.id),
         slot_progs=slot_progs,

@@ -1,0 +1,87 @@
+"""What can be wrong with a command before any map is looked at."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from app.errors import AppError, NeedsRights, UsageError
+
+
+class CliError(AppError):
+    """Base of this room's errors; not raised itself."""
+
+
+class NotRoot(CliError, NeedsRights):
+    """Neither a service nor the right to do without one."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(
+            f"no service listens at {path} and this user is not root: run as root, or start `bpf-atlas serve`"
+        )
+
+
+class ServiceClosed(CliError, NeedsRights):
+    """There is a service, and it is not for this user."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(f"this user may not ask the service at {path}: run as root")
+
+
+class NoService(CliError):
+    """The command is about a running service."""
+
+    def __init__(self, data: Path) -> None:
+        super().__init__(
+            f"no dashboard runs with the data directory {data}: start `bpf-atlas serve`, or name another by --data"
+        )
+
+
+class ServeNeedsRoot(CliError, NeedsRights):
+    """The broker cannot get its capabilities."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "serve starts a broker that needs CAP_SYS_ADMIN: run it as root; the web drops every right by itself"
+        )
+
+
+class AddressTaken(CliError):
+    """The web cannot listen."""
+
+    def __init__(self, listen: str, reason: str) -> None:
+        super().__init__(
+            f"cannot listen on {listen}: {reason}; stop what does, or choose another with --listen HOST:PORT"
+        )
+
+
+class DataTaken(CliError):
+    """A service of this data directory runs already."""
+
+    def __init__(self, data: Path) -> None:
+        super().__init__(
+            f"a service with the data directory {data} runs already: stop it, or choose another with --data"
+        )
+
+
+class Exposed(CliError, UsageError):
+    """Listening beyond loopback in plain HTTP was not asked for on purpose."""
+
+    def __init__(self, host: str) -> None:
+        super().__init__(
+            f"{host} is not loopback, and plain HTTP would show every map value on the way: put TLS before it and set"
+            " BPF_ATLAS_BEHIND_TLS=1, or insist with BPF_ATLAS_INSECURE_HTTP=1"
+        )
+
+
+class CannotWrite(CliError):
+    """The file that was named cannot be made."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"{path} cannot be written: {reason}")
+
+
+class DiedAtStart(CliError):
+    """A process of the service did not come up at all."""
+
+    def __init__(self, name: str, status: int) -> None:
+        super().__init__(f"the {name} process ended at its start with status {status}; its message stands above")
