@@ -28,7 +28,9 @@ SIZES = {"1440": (1440, 900), "390": (390, 844)}
 THEMES = ("light", "dark")
 MAP = "flows"
 """The demo's flow table: five-tuple keys, counters and times."""
+PIN = "bpf-atlas-demo/flows"
 WAIT_S = 60.0
+TRAFFIC_S = 25
 
 
 def main() -> None:
@@ -74,7 +76,8 @@ def take(context: BrowserContext, origin: str, out: Path, suffix: str) -> None:
 
 def find_map(page: Page) -> int:
     """Id of the demo's flow table."""
-    href = page.get_by_role("link", name=MAP, exact=True).last.get_attribute("href")
+    row = page.locator("tbody tr").filter(has_text=PIN)
+    href = row.get_by_role("link", name=MAP, exact=True).get_attribute("href")
     return int(re.sub(r"\D", "", href or ""))
 
 
@@ -103,13 +106,13 @@ def service() -> Iterator[str]:
 
 
 def wait_for_link(process: subprocess.Popen[str]) -> str:
-    """The line with the link, and then some seconds for the demo's traffic."""
+    """The line with the link, and then some time for the demo's traffic and for two samples of the recorder."""
     deadline = time.monotonic() + WAIT_S
     assert process.stdout is not None
     for line in process.stdout:
         found = re.search(r"http\S+/login\?token=\S+", line)
         if found:
-            time.sleep(12)
+            time.sleep(TRAFFIC_S)
             return found[0]
         if time.monotonic() > deadline:
             break

@@ -31,7 +31,7 @@ from app.web.state import FORMATS, EntriesState, is_form, read_state
 from app.web.text import plural, thousands
 
 KEY_COLUMNS = 8
-VALUE_COLUMNS = 12
+VALUE_COLUMNS = 9
 MAX_CPUS_AS_COLUMNS = 16
 FILLER = re.compile(r"(?:.*\.)?_*(?:pad(?:ding)?|reserved|rsvd|unused)_?[0-9]*", re.IGNORECASE)
 """Fields that only fill a hole: left out until somebody asks for them."""
