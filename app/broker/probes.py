@@ -168,11 +168,10 @@ def _symbols() -> None:
 
 
 def _own_map() -> int:
-    """Open read-only a map of our own with one entry; it is gone when that is closed."""
-    spec = MapSpec(type=BpfMapType.HASH, key_size=4, value_size=4, max_entries=1, name=b"atlas_probe")
+    """Open read-only a map of our own; it is gone when that is closed. An array has its entry without being written to."""
+    spec = MapSpec(type=BpfMapType.ARRAY, key_size=4, value_size=4, max_entries=1, name=b"atlas_probe")
     writable = map_create(spec)
     try:
-        syscall.map_update(writable, bytes(4), bytes(4))
         return objects.map_get_fd_by_id(objects.map_info(writable).id, BpfMapFlag.RDONLY)
     finally:
         os.close(writable)
