@@ -141,7 +141,11 @@ def _chunks(table: Table, form: str, paths: list[str], *, lens: bool) -> Iterato
 def _stream(chunks: Iterator[bytes]) -> None:
     out = sys.stdout.buffer
     for chunk in chunks:
-        out.write(chunk)
+        rest = memoryview(chunk)
+        # Without Python's buffer (PYTHONUNBUFFERED, as in many containers) a write may be a short one: a full disk or a
+        # reader that left shows only at the next.
+        while rest:
+            rest = rest[out.write(rest) :]
     out.flush()
 
 

@@ -27,6 +27,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
 """Name → module and its one line. The line stands here so that --help imports no command."""
 
 
+READER_GONE = 141
+"""As a shell tells of a program that SIGPIPE ended."""
+
+
 class Commands(click.Group):
     """Loads a command's module only when it is the one that runs: the others may cost more than it does."""
 
@@ -42,6 +46,14 @@ class Commands(click.Group):
             return None
         command: click.Command = importlib.import_module(COMMANDS[cmd_name][0]).command
         return command
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run the command; whoever reads its output may stop doing so at any time."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            _give_up_stdout()
+            sys.exit(READER_GONE)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The table, without loading anything."""
@@ -88,10 +100,6 @@ def main() -> None:
 
         _complain(str(problem))
         sys.exit(status_of(problem))
-    except BrokenPipeError:
-        # Whoever read our output has seen enough.
-        _give_up_stdout()
-        sys.exit(141)
     except OSError as problem:
         if problem.errno not in _CANNOT_WRITE:
             raise

@@ -39,7 +39,7 @@ def test_a_map_in_the_list(run: Run, bpffs) -> None:
             ]
         finally:
             os.close(fd)
-            os.unlink(pin)
+            (bpffs / "listed").unlink()
     assert row.keys() >= FIELDS
     assert (row["type"], row["name"], row["key_size"], row["value_size"]) == ("hash", "cli_flows", 8, 56)
     assert (row["max_entries"], row["entries"], row["flags"], row["flag_names"]) == (1024, 2, 1, ["NO_PREALLOC"])
