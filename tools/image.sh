@@ -58,4 +58,5 @@ fi
 # ---- image ---------------------------------------------------------------------------------------------------------
 # chroot isolation works without rights over cgroups and resource limits; the docker format is the one with HEALTHCHECK.
 buildah bud --quiet --isolation chroot --pull-never --layers --format docker \
-  --build-arg "BASE=$base" --build-arg PIP_NO_INDEX=1 --build-context "wheels=$(realpath "$wheels")" --tag "$tag" .
+  --build-arg "BASE=$base" --build-arg PIP_NO_INDEX=1 --build-context "wheels=$(realpath "$wheels")" --tag "$tag" . >/dev/null
+echo "built $tag; how to run it: docs/container.md"
