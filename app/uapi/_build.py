@@ -43,6 +43,14 @@ struct test_run {
     uint64_t data_out; uint32_t repeat; uint32_t duration; uint32_t ctx_size_in; uint32_t ctx_size_out;
     uint64_t ctx_in; uint64_t ctx_out; uint32_t flags; uint32_t cpu; uint32_t batch_size;
 };
+struct prog_query {
+    uint32_t target_fd; uint32_t attach_type; uint32_t query_flags; uint32_t attach_flags; uint64_t prog_ids;
+    uint32_t prog_cnt;
+};
+struct task_fd_query {
+    uint32_t pid; uint32_t fd; uint32_t flags; uint32_t buf_len; uint64_t buf; uint32_t prog_id; uint32_t fd_type;
+    uint64_t probe_offset; uint64_t probe_addr;
+};
 struct get_id { uint32_t id; uint32_t next_id; uint32_t open_flags; };
 struct info_by_fd { uint32_t bpf_fd; uint32_t info_len; uint64_t info; };
 struct raw_tracepoint { uint64_t name; uint32_t prog_fd; };

@@ -289,3 +289,54 @@ def btf_data(fd: int) -> bytes:
     _info(fd, info)
     del alive
     return bytes(data)
+
+
+LIMIT_ATTACHED = 64
+"""Programs that one hook takes: BPF_CGROUP_MAX_PROGS."""
+
+
+def prog_query(target_fd: int, attach_type: int) -> tuple[int, ...]:
+    """BPF_PROG_QUERY: ids of the programs attached to a cgroup, a network namespace or a socket map, in order of running.
+
+    It names also those that were attached without a link. Needs CAP_NET_ADMIN or CAP_SYS_ADMIN.
+    """
+    argument = attr("prog_query")
+    argument.target_fd = target_fd
+    argument.attach_type = attach_type
+    found = ffi.new("uint32_t[]", LIMIT_ATTACHED)
+    argument.prog_ids = int(ffi.cast("uintptr_t", found))
+    argument.prog_cnt = LIMIT_ATTACHED
+    bpf(BpfCmd.PROG_QUERY, argument)
+    return tuple(found[0 : argument.prog_cnt])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskFd:
+    """What a descriptor of a task runs: a perf event or raw tracepoint with a program on it."""
+
+    prog_id: int
+    fd_type: int
+    """``enum bpf_task_fd_type``: 0 raw tracepoint, 1 tracepoint, 2 kprobe, 3 kretprobe, 4 uprobe, 5 uretprobe."""
+    name: bytes
+    """Of the tracepoint, function or file."""
+    probe_offset: int
+
+
+def task_fd_query(pid: int, fd: int) -> TaskFd:
+    """BPF_TASK_FD_QUERY: the program behind a perf event's or raw tracepoint's descriptor in process `pid`.
+
+    raises  NotSupported for any other descriptor, ObjectGone when there is none of that number
+    """
+    argument = attr("task_fd_query")
+    argument.pid = pid
+    argument.fd = fd
+    name = ffi.new("char[]", 256)
+    argument.buf = int(ffi.cast("uintptr_t", name))
+    argument.buf_len = 256
+    bpf(BpfCmd.TASK_FD_QUERY, argument)
+    return TaskFd(
+        prog_id=argument.prog_id,
+        fd_type=argument.fd_type,
+        name=ffi.string(name),
+        probe_offset=argument.probe_offset,
+    )

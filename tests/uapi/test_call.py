@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
+from pathlib import Path
 
 import pytest
 
 from app.uapi import _build, errors, loading, objects, syscall
 from app.uapi.cpus import count_list
-from app.uapi.enums import ENOTSUPP, BpfCmd, BpfMapFlag, BpfMapType
+from app.uapi.enums import ENOTSUPP, BpfAttachType, BpfCmd, BpfMapFlag, BpfMapType, BpfProgType
 from app.uapi.kernel import BufferTooShort, stride
 from app.uapi.syscall import BatchOutcome, MapSpec
 from tests.livemaps import live_map, reader_of, u32, u64
@@ -132,10 +133,36 @@ class TestMaps:
                 assert info.name == b"uapi_prog"
                 found = objects.link_info(link)
                 assert found.details["tp_name"] == b"sched_switch"
+                assert objects.task_fd_query(os.getpid(), link).prog_id == info.id
+                assert objects.task_fd_query(os.getpid(), link).name == b"sched_switch"
+                with pytest.raises(errors.NotSupported):
+                    objects.task_fd_query(os.getpid(), fd)
                 assert found.prog_id == info.id
             finally:
                 os.close(link)
                 os.close(prog)
+
+
+@pytest.mark.kernel
+def test_programs_of_a_cgroup_are_found_without_a_link():
+    root = next(line.split()[1] for line in Path("/proc/mounts").read_text().splitlines() if " cgroup2 " in line)
+    folder = Path(root) / "atlas-uapi-test"
+    folder.mkdir()
+    cgroup = os.open(folder, os.O_RDONLY)
+    prog = -1
+    try:
+        insns = bytes.fromhex("b700000001000000 9500000000000000")  # r0 = 1; exit
+        prog = loading.prog_load(loading.ProgSpec(type=BpfProgType.CGROUP_SKB, insns=insns, log_bytes=4096))
+        assert objects.prog_query(cgroup, BpfAttachType.CGROUP_INET_INGRESS) == ()
+        loading.prog_attach(cgroup, prog, BpfAttachType.CGROUP_INET_INGRESS)
+        assert objects.prog_query(cgroup, BpfAttachType.CGROUP_INET_INGRESS) == (objects.prog_info(prog).id,)
+        loading.prog_detach(cgroup, prog, BpfAttachType.CGROUP_INET_INGRESS)
+        assert objects.prog_query(cgroup, BpfAttachType.CGROUP_INET_INGRESS) == ()
+    finally:
+        os.close(cgroup)
+        if prog >= 0:
+            os.close(prog)
+        folder.rmdir()
 
 
 @pytest.mark.kernel
