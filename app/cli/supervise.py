@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -61,14 +62,18 @@ class Supervisor:
 
     say: Callable[[str], None]
     parts: list[Part] = field(default_factory=list)
-    stopping: bool = False
-    """SIGTERM or SIGINT came."""
+    _stop: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def stopping(self) -> bool:
+        """SIGTERM or SIGINT came."""
+        return self._stop.is_set()
 
     def heed_signals(self) -> None:
-        """From here on SIGTERM and SIGINT set `stopping`, also while parts are being started."""
+        """From here on SIGTERM and SIGINT end `run`, and `start` while it waits."""
 
         def stop(_number: int, _frame: FrameType | None) -> None:
-            self.stopping = True
+            self._stop.set()
 
         signal.signal(signal.SIGTERM, stop)
         signal.signal(signal.SIGINT, stop)
@@ -78,12 +83,12 @@ class Supervisor:
 
         raises  DiedAtStart
         """
-        if self.stopping:
+        if self._stop.is_set():
             return
         self.parts.append(part)
         part.start()
         deadline = time.monotonic() + timeout_s
-        while not self.stopping and not is_ready():
+        while not self._stop.is_set() and not is_ready():
             status = part.process.poll() if part.process else None
             if status is not None or time.monotonic() > deadline:
                 raise DiedAtStart(part.name, -1 if status is None else status)
@@ -91,7 +96,7 @@ class Supervisor:
 
     def run(self) -> None:
         """Watch until SIGTERM or SIGINT."""
-        while not self.stopping:
+        while not self._stop.is_set():
             for part in self.parts:
                 self._look_after(part)
             time.sleep(0.1)
