@@ -79,9 +79,9 @@ def command(  # noqa: PLR0913  (one parameter an option)
     paths = [path.strip() for path in columns.split(",") if path.strip()]
     if paths and form in {"json", "ndjson"}:
         raise UsageError("--columns goes with --csv, --parquet and the plain table; JSON prints whole entries")
-    human = form is None
-    shown = LIMIT_TEXT_ROWS if limit is None and human else limit
-    table, left_out = _read(settings, reference, where=where, sort=sort, limit=shown, human=human)
+    shown = LIMIT_TEXT_ROWS if limit is None and form is None else limit
+    bare = form in {"json", "ndjson"}
+    table, left_out = _read(settings, reference, where=where, sort=sort, limit=shown, bare=bare)
     if parquet is not None:
         _write_parquet(table, parquet, paths)
     elif form is None:
@@ -93,9 +93,9 @@ def command(  # noqa: PLR0913  (one parameter an option)
 
 
 def _read(
-    settings: Settings, reference: str, *, where: str, sort: str, limit: int | None, human: bool
+    settings: Settings, reference: str, *, where: str, sort: str, limit: int | None, bare: bool
 ) -> tuple[Table, int]:
-    """The entries to print, and how many are left out by the limit."""
+    """The entries to print, and how many are left out by the limit; `bare` as bpftool, without fields of the map type's own."""
     from app.maps.catalog import resolve
     from app.maps.layouts import Btfs
     from app.maps.opening import open_map
@@ -115,7 +115,7 @@ def _read(
         click.echo("bpf-atlas: the map grew while it was read; what is printed is cut off", err=True)
     for note in sheet.notes:
         click.echo(f"bpf-atlas: {harmless(note)}", err=True)
-    table = sheet.table if human else sheet.json_table
+    table = sheet.json_table if bare else sheet.table
     left_out = 0
     if where or sort:
         chosen = selection(sheet.table, where=where, sort=sort)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import time
+from typing import TYPE_CHECKING
 
 from app.maps.brokered import reader_of
 from app.maps.catalog import Listing, MapRow
@@ -14,6 +15,9 @@ from app.uapi.errors import KernelError
 from app.uapi.kernel import MapReader
 from app.uapi.syscall import BatchOutcome
 from app.wire.ask import Client
+
+if TYPE_CHECKING:  # opening a map takes numpy, and the list of maps does without
+    from app.maps.opening import OpenMap
 
 LIMIT_STEPS = 4096
 """Steps of one walk; a map that may hold more stays uncounted in a list."""
@@ -39,10 +43,12 @@ def with_counts(client: Client, listed: Listing, *, budget_s: float = BUDGET_S) 
 
 
 def _is_countable(row: MapRow) -> bool:
-    return (
-        row.entries is None
-        and row.kind.counter in {Counter.WALK, Counter.KERNEL}
-        and (row.facts.max_entries <= LIMIT_STEPS or row.kind.enumerate is Enumerate.BATCH)
+    return row.entries is None and _may_be_counted(row.kind, row.facts.max_entries)
+
+
+def _may_be_counted(kind: Kind, max_entries: int) -> bool:
+    return kind.counter in {Counter.WALK, Counter.KERNEL} and (
+        max_entries <= LIMIT_STEPS or kind.enumerate is Enumerate.BATCH
     )
 
 
@@ -59,6 +65,16 @@ def _count(client: Client, row: MapRow) -> int | None:
     finally:
         if fd is not None:
             os.close(fd)
+
+
+def entries_of_open(opened: OpenMap) -> int | None:
+    """As the list says it, of one map that is open."""
+    if opened.entries is not None or not _may_be_counted(opened.kind, opened.facts.max_entries):
+        return opened.entries
+    try:
+        return count(opened.reader, opened.kind, opened.facts.max_entries)
+    except KernelError:
+        return None
 
 
 def count(reader: MapReader, kind: Kind, max_entries: int) -> int | None:

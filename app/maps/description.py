@@ -7,6 +7,7 @@ from typing import Any
 from app.btf import declare
 from app.btf.errors import BtfError
 from app.maps.catalog import MapRow
+from app.maps.counting import entries_of_open
 from app.maps.facts import map_facts, prog_type_name
 from app.maps.opening import OpenMap
 from app.maps.relations import Slot, relations_of
@@ -27,7 +28,7 @@ def describe(opened: OpenMap) -> dict[str, Any]:
     row = MapRow(
         facts=opened.facts,
         kind=opened.kind,
-        entries=opened.entries,
+        entries=entries_of_open(opened),
         pins=tuple(pin for pin in related.pins if pin.kind == "map"),
         progs=related.progs,
         holders=related.holders,

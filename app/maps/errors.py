@@ -35,14 +35,14 @@ class CannotList(MapsError):
     """The map's type does not let anybody enumerate its entries."""
 
     def __init__(self, type_name: str, why: str, instead: str) -> None:
-        super().__init__(f"the entries of a {type_name} map cannot be listed: {why}. {instead}".rstrip())
+        super().__init__(f"the entries of this {type_name} cannot be listed: {why}. {instead}".rstrip())
 
 
 class CannotLookUp(MapsError):
     """The map's type does not let anybody look up a key."""
 
     def __init__(self, type_name: str, why: str) -> None:
-        super().__init__(f"a {type_name} map has no look-up by key: {why}")
+        super().__init__(f"this {type_name} has no look-up by key: {why}")
 
 
 class NoSuchEntry(MapsError):

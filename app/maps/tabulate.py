@@ -102,7 +102,7 @@ def _kernel_walk(opened: OpenMap, limit: int, progress: Progress) -> Reading:
             opened.reader, kind, max_entries=facts.max_entries, expected=opened.entries, limit=limit, progress=progress
         )
     except KernelError as refusal:
-        why = kind.why or f"the kernel refused ({refusal})"
+        why = kind.why or str(refusal)
         raise CannotList(kind.label, why, kind.instead) from refusal
     if kind.enumerate is Enumerate.PEEK:
         return dataclasses.replace(reading, notes=(kind.why,))

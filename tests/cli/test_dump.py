@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import socket
 
 import pytest
 
@@ -11,7 +12,7 @@ from app.uapi import objects
 from app.uapi.cpus import possible_cpus
 from app.uapi.enums import BpfMapType
 from tests.cli.conftest import Run
-from tests.cli.made import bare_map, flow, flow_key, flows
+from tests.cli.made import bare_map, flow, flow_key, flows, section
 from tests.livemaps import u32, u64
 
 pytestmark = pytest.mark.kernel
@@ -186,3 +187,37 @@ def test_what_is_not_a_number_is_exact_nowhere_else_either(run: Run) -> None:
     """jq and JavaScript would round it: the digits themselves stand in the text."""
     with flows(ENTRIES[:1]) as map_id:
         assert b'"packets":18446744073709551615,"balance":-9223372036854775808,' in run("dump", map_id, "--json").raw
+
+
+def test_fields_that_the_map_type_defines_have_names_but_in_bpftools_form(run: Run) -> None:
+    from app.uapi import loading
+
+    prog = loading.prog_load(loading.ProgSpec(type=1, insns=bytes.fromhex("b700000000000000 9500000000000000")))
+    number = objects.prog_info(prog).id
+    try:
+        with bare_map([(u32(2), u32(prog))], type=BpfMapType.PROG_ARRAY, value_size=4) as map_id:
+            assert run("dump", map_id, "--csv").text == f"key,value.prog_id\n2,{number}\n"
+            assert run("dump", map_id).text.split() == ["key", "value.prog_id", "2", str(number)]
+            (found,) = run("dump", map_id, "--json", "--where", f"value.prog_id == {number} and key == 2").document
+    finally:
+        os.close(prog)
+    assert found == {"key": ["0x02", "0x00", "0x00", "0x00"], "value": [f"{byte:#04x}" for byte in u32(number)]}
+
+
+def test_a_section_of_variables_can_be_filtered_and_written_as_csv(run: Run) -> None:
+    with section() as map_id:
+        assert run("dump", map_id, "--csv").text == f"value.counter,value.big\n7,{MOST}\n"
+        assert run("dump", map_id, "--csv", "--columns", "value.counter").text == "value.counter\n7\n"
+        assert len(run("dump", map_id, "--json", "--where", "value.counter == 7").document) == 1
+        assert run("dump", map_id, "--json", "--where", "value.counter == 8").document == []
+
+
+def test_sockets_without_room_for_a_cookie_say_so(refuses) -> None:
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        entry = [(u32(2), u32(listening.fileno()))]
+        with bare_map(entry, type=BpfMapType.SOCKMAP, value_size=4) as map_id:
+            line = refuses(3, "dump", map_id)
+    assert "the entries of this socket map cannot be listed" in line
+    assert "4-byte values keeps no cookie" in line

@@ -83,6 +83,7 @@ def test_frozen_and_bare(run: Run) -> None:
 def test_entries_are_counted_where_that_is_cheap(run: Run, spec: dict, entries: list, count: int | None) -> None:
     with bare_map(entries, **spec) as map_id:
         assert row_of(run, map_id)["entries"] == count
+        assert run("show", map_id, "--json").document["entries"] == count
 
 
 def test_many_entries_are_counted_without_reading_them(run: Run) -> None:
