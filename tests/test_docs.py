@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 
@@ -14,7 +15,10 @@ from app.columns.lenses import choose
 from app.columns.node import Node, NodeKind
 from app.maps.kinds import KINDS, Counter, Enumerate
 from app.settings import PREFIX, Settings
-from app.uapi.enums import BpfMapType
+from app.uapi.enums import BpfMapFlag, BpfMapType
+from app.uapi.errors import InvalidForKernel, NotSupported
+from app.uapi.syscall import MapSpec
+from tests.livemaps import live_map, reader_of
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = sorted([*(ROOT / "docs").rglob("*.md"), ROOT / "README.md", ROOT / "CHANGELOG.md"])
@@ -181,3 +185,66 @@ def test_every_lens_has_its_row() -> None:
     table = EXPRESSIONS.partition("| lens |")[2].partition("\n\n")[0]
     named = {name for line in table.splitlines()[2:] for name in re.findall(r"`([a-z_0-9]+)`", line.split("|")[1])}
     assert named == every_lens()
+
+
+T = BpfMapType
+
+
+def spec_of(map_type: BpfMapType, inner_fd: int) -> MapSpec | None:
+    """The plainest map of that type; None where it takes BTF."""
+    four = {T.PROG_ARRAY, T.PERF_EVENT_ARRAY, T.CGROUP_ARRAY, T.XSKMAP, T.ARRAY_OF_MAPS, T.HASH_OF_MAPS}
+    keyless = {T.QUEUE, T.STACK, T.BLOOM_FILTER, T.RINGBUF, T.USER_RINGBUF, T.ARENA}
+    bare = {T.RINGBUF, T.USER_RINGBUF, T.ARENA}
+    attached = {T.CGROUP_STORAGE, T.PERCPU_CGROUP_STORAGE}
+    if map_type in {T.SK_STORAGE, T.INODE_STORAGE, T.TASK_STORAGE, T.CGRP_STORAGE, T.STRUCT_OPS}:
+        return None
+    return MapSpec(
+        type=map_type,
+        key_size=0 if map_type in keyless else 16 if map_type in attached else 8 if map_type is T.LPM_TRIE else 4,
+        value_size=0 if map_type in bare else 4 if map_type in four else 8,
+        max_entries=0 if map_type in attached else 4096 if map_type in {T.RINGBUF, T.USER_RINGBUF} else 4,
+        flags=BpfMapFlag.NO_PREALLOC if map_type is T.LPM_TRIE else BpfMapFlag.MMAPABLE if map_type is T.ARENA else 0,
+        inner_map_fd=inner_fd if map_type in {T.ARRAY_OF_MAPS, T.HASH_OF_MAPS} else 0,
+    )
+
+
+BATCHES_OF_SLOTS = {BpfMapType.ARRAY_OF_MAPS}
+"""Has batches, too; its slots are looked up all the same, as those of the other arrays of descriptors."""
+
+
+@pytest.mark.kernel
+@pytest.mark.parametrize("kind", KINDS.values(), ids=lambda kind: kind.name)
+def test_the_kernel_allows_what_the_row_says(kind) -> None:
+    with live_map(MapSpec(type=BpfMapType.ARRAY, key_size=4, value_size=8, max_entries=1)) as inner_fd:
+        spec = spec_of(BpfMapType(kind.type), inner_fd)
+        if spec is None:
+            assert kind.enumerate in {
+                Enumerate.SINGLE,
+                Enumerate.SOCKETS,
+                Enumerate.INODES,
+                Enumerate.TASKS,
+                Enumerate.CGROUPS,
+            }
+            return
+        with live_map(spec) as fd:
+            reader = reader_of(fd, spec)
+            keys, values = memoryview(bytearray(64)), memoryview(bytearray(4 * max(reader.value_stride, 8)))
+            key, value = bytes(spec.key_size) if spec.key_size else None, bytearray(max(reader.value_stride, 8))
+
+            def allows(ask: Callable[[], object]) -> bool:
+                try:
+                    ask()
+                except (NotSupported, InvalidForKernel):
+                    return False
+                return True
+
+            batch = allows(lambda: reader.lookup_batch(None, bytearray(16), keys, values, 4))
+            walk = allows(lambda: reader.next_key(None, bytearray(max(spec.key_size, 4))))
+            look = allows(lambda: reader.lookup(key, value))
+    assert batch == (kind.enumerate is Enumerate.BATCH or kind.type in BATCHES_OF_SLOTS)
+    if kind.enumerate in {Enumerate.BATCH, Enumerate.WALK, Enumerate.SLOTS}:
+        assert (walk, look) == (True, True)
+    if kind.enumerate is Enumerate.PEEK:
+        assert (walk, look) == (False, True)
+    if kind.enumerate is Enumerate.NOTHING:
+        assert not (walk and look)
