@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import time
 from collections.abc import Callable
@@ -110,12 +109,6 @@ def _now(host: Host) -> tuple[bodies.Capability, ...]:
             "sockets that own storage are enumerated by an iterator",
             "run a kernel of 5.9 or newer with BTF",
         ),
-        _try(
-            "symbols",
-            _symbols,
-            "kernel addresses can be shown as symbols",
-            "nothing needs doing for maps; a command run as root without a service has the symbols",
-        ),
     )
 
 
@@ -157,14 +150,6 @@ def _kernel_btf() -> None:
 def _bpffs(host: Host) -> None:
     if not pins.is_mounted(host.bpffs):
         raise _NotSo(f"no bpffs is mounted at {host.bpffs}, so pins cannot be seen")
-
-
-def _symbols() -> None:
-    with Path("/proc/kallsyms").open(encoding="ascii", errors="replace") as file:
-        for line in itertools.islice(file, 4096):  # per-CPU symbols stand first, with small addresses
-            if int(line.split(" ", 1)[0], 16):
-                return
-    raise _NotSo("/proc/kallsyms shows this process zeros: kernel addresses are shown as numbers")
 
 
 def _own_map() -> int:

@@ -114,6 +114,9 @@ def schema_of(facts: MapFacts, kind: Kind, btfs: Btfs) -> Schema:
     key = None if keyless else key
     raw_key = None if keyless else key or plan_raw(facts.key_size)
     raw_value = value or (plan_raw(facts.value_size) if facts.value_size else None)
+    if hides_values(facts, kind):
+        value = raw_value = None
+        notes.append("the kernel keeps no cookie in 4-byte values: only which keys hold a socket is known")
     owner = OWNER_KEYS.get(kind.enumerate)
     if owner is not None:
         raw_key = owner
@@ -133,6 +136,14 @@ def schema_of(facts: MapFacts, kind: Kind, btfs: Btfs) -> Schema:
         source=source,
         notes=(*notes, *layout.notes),
     )
+
+
+def hides_values(facts: MapFacts, kind: Kind) -> bool:
+    """A socket hash whose values have no room for a cookie: its keys can be walked, and look-ups say ENOSPC.
+
+    Arrays of sockets answer so for empty slots, too: of those nothing is known.
+    """
+    return kind.type == BpfMapType.SOCKHASH and facts.value_size < 8
 
 
 OWNER_KEYS: dict[Enumerate, Plan] = {

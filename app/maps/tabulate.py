@@ -9,9 +9,11 @@ from app.columns.table import Layout, Table
 from app.maps import owners, rings
 from app.maps.errors import CannotList
 from app.maps.kinds import Enumerate
+from app.maps.layouts import hides_values
 from app.maps.opening import OpenMap
 from app.maps.walk import Completeness, Progress, Reading, read_all, read_first
-from app.uapi.errors import KernelError
+from app.uapi.errors import KernelError, NotSupported
+from app.uapi.kernel import MapReader
 
 DEFAULT_LIMIT = 4_000_000
 
@@ -95,11 +97,28 @@ def sheet_of(opened: OpenMap, reading: Reading) -> Sheet:
     return Sheet(table=table, json_layout=schema.json_layout, reading=reading, notes=notes)
 
 
+class _KeysOnly:
+    """A reader of a map that refuses to show its values: what refuses is there."""
+
+    def __init__(self, reader: MapReader) -> None:
+        self._reader = reader
+        self.key_size, self.value_stride = reader.key_size, reader.value_stride
+        self.next_key, self.lookup_batch = reader.next_key, reader.lookup_batch
+
+    def lookup(self, key: bytes | None, value: bytearray | memoryview) -> bool:
+        """See MapReader; `value` stays as it is."""
+        try:
+            return self._reader.lookup(key, value)
+        except NotSupported:
+            return True
+
+
 def _kernel_walk(opened: OpenMap, limit: int, progress: Progress) -> Reading:
     kind, facts = opened.kind, opened.facts
+    reader = _KeysOnly(opened.reader) if hides_values(facts, kind) else opened.reader
     try:
         reading = read_all(
-            opened.reader, kind, max_entries=facts.max_entries, expected=opened.entries, limit=limit, progress=progress
+            reader, kind, max_entries=facts.max_entries, expected=opened.entries, limit=limit, progress=progress
         )
     except KernelError as refusal:
         why = kind.why or str(refusal)

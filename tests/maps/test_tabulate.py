@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 
 import pytest
 
@@ -117,3 +118,22 @@ def test_task_storage_is_read_by_going_through_the_tasks(client):
     assert len(sheet.table) == 1
     assert int.from_bytes(sheet.table.keys[0][4:8].tobytes(), "little") == os.getpid()
     assert sheet.table.values[0].tobytes() == u64(4711)
+
+
+def with_a_socket(map_type):
+    return MapSpec(type=map_type, key_size=4, value_size=4, max_entries=8)
+
+
+def test_a_socket_hash_without_room_for_cookies_tells_which_keys_are_used(client):
+    spec = with_a_socket(BpfMapType.SOCKHASH)
+    with live_map(spec) as fd, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as held:
+        held.bind(("127.0.0.1", 0))
+        syscall.map_update(fd, u32(3), u32(held.fileno()))
+        sheet = sheet_of_map(client, fd)
+    assert [key.tobytes() for key in sheet.table.keys] == [u32(3)]
+    assert any("no cookie" in note for note in sheet.notes)
+
+
+def test_a_socket_array_without_room_for_cookies_says_so(client):
+    with live_map(with_a_socket(BpfMapType.SOCKMAP)) as fd, pytest.raises(CannotList, match="no cookie"):
+        sheet_of_map(client, fd)
