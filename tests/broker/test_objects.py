@@ -184,7 +184,6 @@ def test_hello_tells_what_works(broker: Running, client: Client) -> None:
     assert hello.effective_capabilities == "000000c000200000"
     assert hello.boot_id == Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     works = {each.name: each.works for each in hello.capabilities}
-    # A process without CAP_SYSLOG sees no kernel addresses, which is as it should be.
     assert all(works.values()), works
     assert {
         "bpf",
