@@ -152,12 +152,13 @@ def _stream(chunks: Iterator[bytes]) -> None:
 def _print_text(table: Table, paths: list[str]) -> None:
     from app.cli.layout import columns
     from app.columns.cell import cells, heads
+    from app.maps.host_names import names
 
     chosen = heads(table.layout, columns=paths or None)
     if not len(table):
         click.echo("0 entries", err=True)
         return
-    body = [[cell.text for cell in row] for row in cells(table, chosen, None)]
+    body = [[cell.text for cell in row] for row in cells(table, chosen, None, names())]
     right = frozenset(head.path for head in chosen if head.numeric)
     click.echo(columns([head.path for head in chosen], body, right=right))
 

@@ -21,6 +21,8 @@ if TYPE_CHECKING:  # opening a map takes numpy, and the list of maps does withou
 
 LIMIT_STEPS = 4096
 """Steps of one walk; a map that may hold more stays uncounted in a list."""
+LIMIT_BYTES = 16 << 20
+"""Memory for one walk by batches, which bring the values too; where they are larger, key after key is cheaper."""
 BUDGET_S = 0.1
 """For all walks of one list together."""
 
@@ -82,12 +84,12 @@ def count(reader: MapReader, kind: Kind, max_entries: int) -> int | None:
     if kind.enumerate is Enumerate.SLOTS:
         value = bytearray(reader.value_stride)
         return sum(reader.lookup(index.to_bytes(4, "little"), value) for index in range(min(max_entries, LIMIT_STEPS)))
-    if kind.enumerate is Enumerate.BATCH:
+    if kind.enumerate is Enumerate.BATCH and LIMIT_STEPS * reader.value_stride <= LIMIT_BYTES:
         keys = memoryview(bytearray(LIMIT_STEPS * reader.key_size))
         values = memoryview(bytearray(LIMIT_STEPS * reader.value_stride))
         result = reader.lookup_batch(None, bytearray(max(4, reader.key_size)), keys, values, LIMIT_STEPS)
         return result.count if result.outcome is BatchOutcome.END else None
-    if kind.enumerate is Enumerate.WALK:
+    if kind.enumerate in {Enumerate.BATCH, Enumerate.WALK}:
         total = sum(1 for _key in walk_keys(reader, LIMIT_STEPS + 1))
         return total if total <= LIMIT_STEPS else None
     return None

@@ -66,6 +66,6 @@ def _declaration(opened: OpenMap, type_id: int) -> str:
     if btf is None or not type_id:
         return ""
     try:
-        return declare.c(btf, type_id).text
+        return declare.c(btf, type_id, comments=True).text
     except BtfError as problem:
         return f"/* not to be declared: {problem} */"

@@ -71,7 +71,7 @@ def read_cgroups(reader: MapReader, *, limit: int, progress: Progress) -> Readin
         with _closing(descriptor):
             value = _lookup(reader, descriptor)
         if value is not None:
-            path = os.fsencode("/" + os.path.relpath(folder, root).removeprefix(".")).replace(b"//", b"/")
+            path = os.fsencode(below(root, folder))
             room.append(inode.to_bytes(8, "little") + path[:255].ljust(256, b"\0"), value)
         if tried % 256 == 0:
             progress(room.used)
@@ -98,6 +98,12 @@ def _from_broker(client: Client, map_id: int, value_size: int, kind: Enumerate) 
         room.append(entry.owner_id.to_bytes(8, "little") + label, entry.value)
     completeness = Completeness.PARTIAL if answer.problem else Completeness.WALKED
     return _reading(room, started_at_ns, completeness, (answer.problem,) if answer.problem else ())
+
+
+def below(root: str, folder: str) -> str:
+    """Path of a cgroup as the kernel writes it: "/" for the root, "/system.slice/…" for others."""
+    relative = os.path.relpath(folder, root)
+    return "/" if relative == "." else f"/{relative}"
 
 
 def cgroup2_mount() -> str | None:

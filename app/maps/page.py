@@ -23,6 +23,8 @@ from app.maps.views import Order, View, Views
 
 DEFAULT_LIMIT = 100
 MAX_LIMIT = 1000
+PAGE_BYTES = 16 << 20
+"""A page of large values ends earlier: as JSON they take several times their size."""
 SMALL_ENTRIES = 1 << 14
 """Maps of at most so many entries are read whole at once: their first page is a view like any other."""
 
@@ -79,15 +81,16 @@ def read_page(opened: OpenMap, views: Views, query: Query, *, max_entries: int) 
     raises       BadCursor, ViewGone, CannotList, and the filter's and sort's own errors
     """
     view_token, offset, after_key = parse_cursor(query.cursor)
+    limit = min(query.limit, max(PAGE_BYTES // max(opened.reader.value_stride, 1), 1))
     if not query.cursor and not query.where and not query.sort and _is_large(opened):
-        page = _first(opened, query.limit)
+        page = _first(opened, limit)
         if page is not None:
             return page
     view = views.get(view_token, opened.facts.id) if view_token else read_view(opened, views, max_entries=max_entries)
     selected = select(views, view, where=query.where, sort=query.sort)
     if after_key is not None:
         offset = _behind(view.sheet.table, after_key)
-    return _cut(view, selected, offset, query.limit)
+    return _cut(view, selected, offset, limit)
 
 
 def read_view(opened: OpenMap, views: Views, *, max_entries: int) -> View:

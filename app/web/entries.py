@@ -14,6 +14,7 @@ from app.columns.table import Layout
 from app.maps import rings
 from app.maps.entry import is_member, key_plan, parse
 from app.maps.errors import CannotList, CannotLookUp
+from app.maps.host_names import names
 from app.maps.kinds import Enumerate, Meaning
 from app.maps.opening import OpenMap, open_map
 from app.maps.page import Page, Query, read_page
@@ -25,7 +26,6 @@ from app.web.bars import Bars, bars
 from app.web.downloads import download
 from app.web.errors import status_of
 from app.web.frame import frame_of
-from app.web.host_names import names
 from app.web.rendering import as_response, page_or_fragment
 from app.web.state import FORMATS, EntriesState, is_form, read_state
 from app.web.text import plural, thousands

@@ -13,13 +13,14 @@ from app.columns.plan import Plan
 from app.columns.rows import python_rows
 from app.columns.table import Table
 from app.maps.entry import look_up
+from app.maps.host_names import names
 from app.maps.kinds import Meaning
 from app.maps.opening import OpenMap, open_map
+from app.maps.tabulate import Sheet
 from app.web import arguments
 from app.web.backend import Backend
 from app.web.bytes_view import Dump, dump
 from app.web.frame import frame_of
-from app.web.host_names import names
 from app.web.problems import BadArgument
 from app.web.rendering import page_or_fragment
 
@@ -27,6 +28,8 @@ MAX_FIELDS = 512
 ARRAY_ELEMENTS = 64
 MAX_CPUS = 64
 MAX_JSON_CHARS = 20_000
+MAX_JSON_BYTES = 1 << 18
+"""Of the value; a larger one's JSON would take seconds and a hundred times its size, for its first lines."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,15 +67,13 @@ def blueprint(backend: Backend) -> Blueprint:
             key = key_bytes(opened, key_hex)
             sheet = look_up(opened, key)
             table = sheet.table
-            rows = python_rows(sheet.json_table)
-            text = json.dumps(rows[0], indent=2, ensure_ascii=True) if rows else ""
             return page_or_fragment(
                 "maps/entry.html",
                 "maps/_entry.html",
                 frame=frame_of(opened, "entries"),
                 key_hex=key.hex(),
                 parts=parts(table),
-                json=text if len(text) <= MAX_JSON_CHARS else text[:MAX_JSON_CHARS] + "\n…",
+                json=json_text(sheet),
                 notes=list(sheet.notes),
                 clock_ns=sheet.reading.ended_at_ns,
                 nested=int.from_bytes(table.values[0][:4].tobytes(), "little") if opened.kind.meaning is Meaning.MAP_ID else 0,
@@ -91,6 +92,14 @@ def key_bytes(opened: OpenMap, text: str) -> bytes:
     if not size or len(key) != size:
         raise BadArgument("key", text, f"{size} bytes in hexadecimal, {2 * size} digits")
     return key
+
+
+def json_text(sheet: Sheet) -> str:
+    """The entry as `dump --json` prints it, cut after MAX_JSON_CHARS."""
+    if sheet.table.values.nbytes > MAX_JSON_BYTES:
+        return f"{sheet.table.values.nbytes} bytes are too much for a page: the files on the entries page have them."
+    text = json.dumps(python_rows(sheet.json_table)[0], indent=2, ensure_ascii=True)
+    return text if len(text) <= MAX_JSON_CHARS else text[:MAX_JSON_CHARS] + "\n…"
 
 
 def parts(table: Table) -> list[Part]:

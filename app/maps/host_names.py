@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import time
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 
 from app.columns.lenses.show import Names
+from app.maps.owners import LIMIT_OWNERS, below, cgroup2_mount
 
 MAX_COMM_BYTES = 64
 
@@ -29,13 +32,42 @@ class Comms(Mapping[int, str]):
         return sum(1 for _ in self)
 
 
+class Cgroups(Mapping[int, str]):
+    """cgroup id -> path below the cgroup2 mount; the tree is walked once, when the first id is asked for."""
+
+    def __init__(self) -> None:
+        self._paths: dict[int, str] | None = None
+
+    def __getitem__(self, cgroup_id: int) -> str:
+        """Raises KeyError for an id that is not there, or beyond LIMIT_OWNERS."""
+        return self._known()[cgroup_id]
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._known())
+
+    def __len__(self) -> int:
+        return len(self._known())
+
+    def _known(self) -> dict[int, str]:
+        if self._paths is None:
+            root = cgroup2_mount()
+            walk = islice(os.walk(root), LIMIT_OWNERS) if root else ()
+            self._paths = {}
+            for folder, _folders, _files in walk:
+                with contextlib.suppress(OSError):  # removed meanwhile
+                    # A cgroup's id is the number of its folder's inode (kernfs).
+                    self._paths[os.stat(folder).st_ino] = below(root or "", folder)
+        return self._paths
+
+
 def names() -> Names:
-    """For one page."""
+    """For one page or one command."""
     interfaces: dict[int, str] = {}
     with contextlib.suppress(OSError):
         interfaces = dict(socket.if_nameindex())
     return Names(
         comms=Comms(),
         interfaces=interfaces,
+        cgroups=Cgroups(),
         boot_time_ns=time.clock_gettime_ns(time.CLOCK_REALTIME) - time.clock_gettime_ns(time.CLOCK_MONOTONIC),
     )
