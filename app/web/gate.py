@@ -101,7 +101,10 @@ def login_path(asked: Request) -> str:
     """The login page that comes back to what was asked for, where that can be asked for again."""
     wanted = asked.full_path.removesuffix("?") if asked.method == "GET" else "/"
     if is_htmx(asked):
-        current = urlsplit(asked.headers.get("HX-Current-URL", "/"))
+        try:
+            current = urlsplit(asked.headers.get("HX-Current-URL", "/"))
+        except ValueError:  # no URL at all, so not from HTMX
+            return "/login"
         wanted = current.path + (f"?{current.query}" if current.query else "")
     wanted = local_path(wanted)
     return "/login" if wanted == "/" else "/login?" + urlencode({"next": wanted})
