@@ -23,6 +23,7 @@ from app.uapi.syscall import BatchOutcome
 
 BATCH_ENTRIES = 1 << 16
 """Entries asked for at once: long enough that the call costs nothing, short enough to stop between two."""
+SPARE_BYTES = 4 << 20
 TWO_THREADS_FROM = 1 << 17
 """Entries from which a second thread pays for itself; see bench/ before changing."""
 
@@ -195,14 +196,15 @@ def _one_batch(reader: MapReader, room: Room, token: bytes | None, count: int) -
 def _batched(
     reader: MapReader, kind: Kind, max_entries: int, expected: int | None, limit: int, progress: Progress
 ) -> tuple[Room, Completeness]:
-    total = min(max_entries if expected is None else expected + 64, limit) + BATCH_ENTRIES // 64
+    spare = _spare(reader)
+    total = min(max_entries if expected is None else expected + 64, limit) + BATCH_ENTRIES // 64 * spare // 64
     hashed = kind.type in {BpfMapType.HASH, BpfMapType.LRU_HASH, BpfMapType.PERCPU_HASH, BpfMapType.LRU_PERCPU_HASH}
     try:
         if hashed and TWO_THREADS_FROM <= (expected or 0) <= limit:
             room = _two_threads(reader, max_entries, total, progress)
             if room is not None:
                 return room, Completeness.WALKED
-        room = Room(reader.key_size, reader.value_stride, max(total, 64))
+        room = Room(reader.key_size, reader.value_stride, max(total, spare))
         token: bytes | None = None
         calls = 0
         while room.used < limit:
@@ -222,7 +224,12 @@ def _batched(
 
 def _ask(room: Room, limit: int) -> int:
     free = room.capacity - room.used
-    return min(BATCH_ENTRIES, max(free, 64), max(limit - room.used, 1))
+    return min(BATCH_ENTRIES, max(free, _spare(room)), max(limit - room.used, 1))
+
+
+def _spare(of: MapReader | Room) -> int:
+    """Entries that there is always room for: 64, fewer where that would be many megabytes for one entry's sake."""
+    return max(1, min(64, SPARE_BYTES // max(of.value_stride, 1)))
 
 
 def _two_threads(reader: MapReader, max_entries: int, total: int, progress: Progress) -> Room | None:
