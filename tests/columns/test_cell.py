@@ -208,11 +208,20 @@ def test_readings_go_along_with_json(layout: Layout) -> None:
     ("sip", "__u32", "ipv4"), ("start_ns", "__u64", "ktime"), ("total_ns", "__u64", "duration"), ("h_proto", "__be16", "ethertype"),
     ("sport", "__be16", "port_be"), ("checksum", "__be16", "be"), ("vni", "__be32", "be"), ("tgid", "__u32", "pid"),
     ("iif", "__u32", "ifindex"), ("kaddr", "__u64", "pointer"), ("flowFlags", "__u8", "hex"), ("delta", "__s32", "number"),
+    ("max_ns", "__u64", "duration"), ("ran_ns", "__u64", "duration"), ("waited_ns", "__u64", "duration"), ("nsecs", "__u64", "number"),
+    ("first_seen", "__u64", "ktime"), ("last_hit_ns", "__u64", "ktime"), ("last_on_ns", "__u64", "ktime"), ("opened_ns", "__u64", "ktime"),
+    ("woken_at", "__u64", "ktime"), ("ts", "__u64", "ktime"), ("start_time", "__u64", "ktime"), ("expires", "__u64", "ktime"),
+    ("packets_seen", "__u64", "number"), ("last_seq", "__u64", "plain"), ("lastRttNs", "__u64", "duration"), ("delta_ts", "__u64", "duration"),
 ])  # fmt: skip
 def test_names_and_types_choose_the_lens(name: str, type_name: str, lens: str, tmp_path: Path) -> None:
     btf, (value_id,) = kernel_maps.types_of(f"struct v {{ {type_name} {name}; }};", tmp_path, "struct v")
     plan = plan_type(btf, value_id, btf.size_bytes(value_id))
     assert heads(Layout(None, plan))[0].lens == lens
+
+
+def test_a_short_in_network_order_without_a_name_is_a_port(tmp_path: Path) -> None:
+    btf, (key_id,) = kernel_maps.types_of("", tmp_path, "__be16")
+    assert heads(Layout(plan_type(btf, key_id, 2), None))[0].lens == "port_be"
 
 
 @pytest.mark.parametrize(("number", "expected"), [

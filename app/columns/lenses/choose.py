@@ -96,6 +96,47 @@ _DURATION = frozenset(
         "vtime",
     ]
 )
+_INSTANT = frozenset(
+    [
+        "seen",
+        "at",
+        "last",
+        "first",
+        "start",
+        "started",
+        "begin",
+        "began",
+        "end",
+        "ended",
+        "stop",
+        "stopped",
+        "now",
+        "since",
+        "until",
+        "deadline",
+        "expires",
+        "expiry",
+        "expiration",
+        "created",
+        "updated",
+        "modified",
+        "opened",
+        "closed",
+        "sent",
+        "received",
+        "entered",
+        "queued",
+        "woken",
+        "born",
+        "timestamp",
+        "tstamp",
+        "ktime",
+        "ts",
+    ]
+)
+"""What a moment is called; a number of nanoseconds under any other name is a length of time."""
+_CLOCK = frozenset(["timestamp", "tstamp", "ktime", "ts", "expires", "expiry"])
+"""Names of moments that need no unit beside them."""
 _PID = frozenset(["pid", "tgid", "tid", "ppid"])
 _IFINDEX = frozenset(["ifindex", "iif", "oif", "ifidx", "ingress_ifindex", "if_index", "netdev_ifindex"])
 _CGROUP = frozenset(["cgroup", "cgid", "cgroupid", "cgrp"])
@@ -250,7 +291,8 @@ def _wanted_integer(node: Node, words: frozenset[str]) -> str:
     if "__be32" in names or "in_addr_t" in names:
         return "be" if words & (_NO_ADDRESS | {"vni", "seq", "ack", "spi", "mark", "label"}) else "ipv4"
     if "__be16" in names:
-        return "port_be" if words & _PORT else "ethertype" if words & _PROTO else "be"
+        # A value that is one big-endian short and nothing else has no name to tell by; it is a port more often than not.
+        return "port_be" if words & _PORT or not node.path else "ethertype" if words & _PROTO else "be"
     if "__be64" in names:
         return "be"
     if node.bitfield:
@@ -279,10 +321,14 @@ def _wanted_u64(words: frozenset[str]) -> str:
         return "pid_tgid"
     if words & _CGROUP:
         return "cgroup"
-    nanoseconds = words & {"ns", "nsec", "nsecs", "ktime", "ts"}
-    if words & _DURATION and (nanoseconds or words & {"latency", "duration", "elapsed"}):
+    nanoseconds = words & {"ns", "nsec", "nsecs", "nanoseconds"}
+    if words & _DURATION and (nanoseconds or words & {"ts", "ktime", "latency", "duration", "elapsed"}):
         return "duration"
-    if nanoseconds or words & {"timestamp", "tstamp"} or {"last", "seen"} <= words:
+    if words & _CLOCK or {"last", "seen"} <= words or {"first", "seen"} <= words or {"start", "time"} <= words:
+        return "ktime"
+    if nanoseconds and words != nanoseconds:
+        return "ktime" if words & _INSTANT else "duration"
+    if len(words) > 1 and "at" in words:
         return "ktime"
     if words & _POINTER and not words & (_NO_ADDRESS - {"off", "offset"}):
         return "pointer"
