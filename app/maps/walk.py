@@ -207,11 +207,14 @@ def _batched(
         room = Room(reader.key_size, reader.value_stride, max(total, spare))
         token: bytes | None = None
         calls = 0
-        while room.used < limit:
+        most = limit if hashed else min(limit, 2 * max_entries + BATCH_ENTRIES)
+        while room.used < most:
             outcome, token = _one_batch(reader, room, token, _ask(room, limit))
             calls += 1
             progress(room.used)
             if outcome is BatchOutcome.END:
+                if kind.type == BpfMapType.LPM_TRIE:
+                    _drop_repeated(room)
                 whole = kind.family == "array" and calls == 1
                 return room, Completeness.EXACT if whole else Completeness.WALKED
     except (NotSupported, InvalidForKernel):
@@ -219,7 +222,22 @@ def _batched(
         # op") (in v5.6), per-CPU and LPM maps got it later.
         return _walk(reader, max_entries, limit, progress)
     room.used = min(room.used, limit)
+    if kind.type == BpfMapType.LPM_TRIE:
+        _drop_repeated(room)
     return room, Completeness.CAPPED
+
+
+def _drop_repeated(room: Room) -> None:
+    """Keep the first of the entries with the same key: a trie begins anew when the key to go on behind is deleted.
+
+    source  kernel/bpf/lpm_trie.c, trie_get_next_key
+    """
+    keys = np.ascontiguousarray(room.keys[: room.used]).view(np.dtype((np.void, room.key_size))).ravel()
+    _, first = np.unique(keys, return_index=True)
+    if len(first) < room.used:
+        first.sort()
+        room.keys, room.values, room.used = room.keys[first], room.values[first], len(first)
+        room.capacity = room.used
 
 
 def _ask(room: Room, limit: int) -> int:
@@ -326,14 +344,18 @@ def _walk(reader: MapReader, max_entries: int, limit: int, progress: Progress) -
     room = Room(reader.key_size, reader.value_stride, 64)
     value = bytearray(reader.value_stride)
     bound = 2 * max(max_entries, 1 << 10) + 16
-    for key in walk_keys(reader, bound):
-        if room.used >= limit:
-            return room, Completeness.CAPPED
-        if reader.lookup(key, value):
-            room.append(key, value)
-            if room.used % 4096 == 0:
-                progress(room.used)
-    return room, Completeness.WALKED
+    keys = walk_keys(reader, bound)
+    try:
+        while True:
+            key = next(keys)
+            if room.used >= limit:
+                return room, Completeness.CAPPED
+            if reader.lookup(key, value):
+                room.append(key, value)
+                if room.used % 4096 == 0:
+                    progress(room.used)
+    except StopIteration as end:
+        return room, Completeness.WALKED if end.value else Completeness.CAPPED
 
 
 def _slots(reader: MapReader, max_entries: int, limit: int, progress: Progress) -> tuple[Room, Completeness]:

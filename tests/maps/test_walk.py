@@ -213,6 +213,42 @@ def test_a_key_that_is_deleted_all_the_time_does_not_keep_a_walk_going():
     assert steps <= 200
 
 
+def test_a_walk_that_is_always_sent_back_to_the_start_does_not_call_itself_complete(monkeypatch):
+    spec = MapSpec(type=BpfMapType.SOCKHASH, key_size=4, value_size=8, max_entries=8)
+    with live_map(spec) as fd:
+        reader = reader_of(fd, spec)
+        monkeypatch.setattr(reader, "lookup", lambda key, value: True)
+        monkeypatch.setattr(reader, "next_key", lambda key, out: out.__setitem__(slice(None), u32(0 if key == u32(1) else 1)) or True)
+        reading = read_all(reader, kind_of(spec.type), max_entries=8, expected=None, limit=1 << 30)
+    assert reading.completeness is Completeness.CAPPED
+    assert len(reading) == 2
+
+
+def test_a_trie_that_begins_anew_gives_each_key_once_and_ends(monkeypatch):
+    spec = MapSpec(type=BpfMapType.LPM_TRIE, key_size=8, value_size=8, max_entries=1000, flags=BpfMapFlag.NO_PREALLOC)
+    entries = [(u32(32) + number.to_bytes(4, "big"), u64(number)) for number in range(100)]
+    with live_map(spec, entries) as fd:
+        monkeypatch.setattr(walk, "BATCH_ENTRIES", 16)
+        reader = reader_of(fd, spec)
+        original = reader.lookup_batch
+        gone: set[bytes] = set()
+
+        def hostile(token, token_out, *rest):
+            result = original(token, token_out, *rest)
+            if len(gone) < 5:  # the key to go on behind is deleted
+                gone.add(bytes(token_out))
+                syscall.map_delete(fd, bytes(token_out))
+            return result
+
+        reader.lookup_batch = hostile
+        reading = read_all(reader, kind_of(spec.type), max_entries=1000, expected=None, limit=1 << 30)
+        found = [key.tobytes() for key in reading.keys]
+        assert len(gone) == 5
+        assert len(found) == len(set(found))
+        assert {key for key, _ in entries} - gone <= set(found)
+        assert as_dict(reading).items() <= dict(entries).items()
+
+
 def test_every_type_of_the_kernel_has_a_row_with_words_where_it_cannot_be_listed():
     for map_type in BpfMapType:
         if map_type is BpfMapType.UNSPEC:
