@@ -1,4 +1,4 @@
-"""eBPF instructions by hand: as much of an assembler as the iterator programs need.
+"""eBPF instructions by hand: as much of an assembler as the broker's programs need.
 
 source  Documentation/bpf/standardization/instruction-set.rst
 """
@@ -24,6 +24,8 @@ SEQ_WRITE, GET_SOCKET_COOKIE, PROBE_READ_KERNEL, D_PATH, GET_CURRENT_PID_TGID = 
 
 _LDX, _STX, _ST, _ALU64, _JMP, _MEM = 0x61, 0x63, 0x62, 0x07, 0x05, 0x00
 _PSEUDO_KFUNC_CALL = 2
+_PSEUDO_MAP_FD, _PSEUDO_MAP_VALUE = 1, 2
+_ATOMIC, _CMPXCHG = 0xC0, 0xF1
 
 
 def _registers(destination: int, source: int) -> int:
@@ -62,6 +64,43 @@ class Assembly:
         low, high = number & 0xFFFFFFFF, number >> 32 & 0xFFFFFFFF
         self._insns.append((0x18, _registers(destination, 0), 0, low - (low >> 31 << 32)))
         self._insns.append((0x00, 0, 0, high - (high >> 31 << 32)))
+
+    def map_fd(self, destination: int, fd: int) -> None:
+        """Destination = the map behind a descriptor of the loader's; takes two instructions."""
+        self._insns.append((0x18, _registers(destination, _PSEUDO_MAP_FD), 0, fd))
+        self._insns.append((0x00, 0, 0, 0))
+
+    def map_value(self, destination: int, fd: int, offset: int) -> None:
+        """Destination = address of a byte in the value of an array with one entry; takes two instructions."""
+        self._insns.append((0x18, _registers(destination, _PSEUDO_MAP_VALUE), 0, fd))
+        self._insns.append((0x00, 0, 0, offset))
+
+    def add_register(self, destination: int, source: int) -> None:
+        """Destination += source."""
+        self._insns.append((_ALU64 | 0x08, _registers(destination, source), 0, 0))
+
+    def and_register(self, destination: int, source: int) -> None:
+        """Destination &= source."""
+        self._insns.append((_ALU64 | 0x58, _registers(destination, source), 0, 0))
+
+    def or_register(self, destination: int, source: int) -> None:
+        """Destination |= source."""
+        self._insns.append((_ALU64 | 0x48, _registers(destination, source), 0, 0))
+
+    def xor_register(self, destination: int, source: int) -> None:
+        """Destination ^= source."""
+        self._insns.append((_ALU64 | 0xA8, _registers(destination, source), 0, 0))
+
+    def compare_exchange(self, size: int, destination: int, offset: int, source: int) -> None:
+        """If *(size *)(destination + offset) is R0 it becomes source, atomically; R0 = what it was. U32 and U64 only.
+
+        BPF_ATOMIC came with Linux commit 5ffa25502b5a ("bpf: Add instructions for atomic_[cmp]xchg") (in v5.12).
+        """
+        self._insns.append((0x03 | _ATOMIC | size, _registers(destination, source), offset, _CMPXCHG))
+
+    def atomic_add(self, size: int, destination: int, offset: int, source: int) -> None:
+        """*(size *)(destination + offset) += source, atomically. U32 and U64 only."""
+        self._insns.append((0x03 | _ATOMIC | size, _registers(destination, source), offset, 0))
 
     def add(self, destination: int, number: int) -> None:
         """Destination += number."""

@@ -139,10 +139,11 @@ def prog_detach(target_fd: int, prog_fd: int, attach_type: int) -> None:
     bpf(BpfCmd.PROG_DETACH, argument)
 
 
-def prog_test_run(prog_fd: int, data_in: bytes = b"", ctx_in: bytes = b"") -> int:
-    """BPF_PROG_TEST_RUN, once: the program's return value (u32)."""
+def prog_test_run(prog_fd: int, data_in: bytes = b"", ctx_in: bytes = b"", *, repeat: int = 0) -> int:
+    """BPF_PROG_TEST_RUN, once or `repeat` times where the program type can: the program's return value (u32)."""
     argument = attr("test_run")
     argument.prog_fd = prog_fd
+    argument.repeat = repeat
     if data_in:
         argument.data_in, _alive_data = address(data_in)
         argument.data_size_in = len(data_in)

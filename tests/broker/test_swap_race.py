@@ -1,0 +1,136 @@
+"""10,000 edits beside a program that counts as fast as it can on all CPUs: what a swap keeps, and an update loses."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+
+from app.broker.swap.edit import Edit, Result
+from app.broker.swap.field import Field
+from app.broker.swap.plan import Method, plan
+from app.broker.swap.run import Editor
+from app.broker.swap.target import target_of
+from app.uapi.enums import BpfMapType
+from app.uapi.syscall import MapSpec, map_lookup
+from tests.broker.swapping import KEY, busy, counting
+from tests.livemaps import live_map
+
+pytestmark = [pytest.mark.kernel, pytest.mark.slow]
+
+EDITS = 10_000
+THREADS = os.cpu_count() or 1
+REPEAT = 5_000
+
+
+@dataclass(frozen=True)
+class Place:
+    """A counter of `counter_bits` from the start of a u64 at byte 0, and the field that is edited."""
+
+    field: Field
+    counter_bits: int
+
+
+BESIDE = Place(Field(offset_bits=64, size_bits=32), 64)
+"""As DESIGN has it: a u64 that counts, a u32 behind it."""
+WITHIN = Place(Field(offset_bits=48, size_bits=16), 48)
+"""The upper 16 bits of the very word whose lower 48 bits count: each edit meets the counter."""
+
+
+@pytest.fixture(params=[BpfMapType.HASH, BpfMapType.ARRAY], ids=["hash", "array"])
+def map_fd(request: pytest.FixtureRequest) -> Iterator[int]:
+    spec = MapSpec(type=request.param, key_size=4, value_size=24, max_entries=16, name=b"atlas_race")
+    with live_map(spec, [(KEY, bytes(24))]) as fd:
+        yield fd
+
+
+def counter(fd: int, place: Place) -> int:
+    value = bytearray(24)
+    assert map_lookup(fd, KEY, value)
+    return int.from_bytes(value[:8], "little") % (1 << place.counter_bits)
+
+
+@pytest.mark.parametrize("place", [BESIDE, WITHIN], ids=["beside", "within"])
+def test_a_counter_beside_swaps_loses_nothing_and_stale_expectations_conflict(map_fd: int, place: Place) -> None:
+    prog_fd = counting(map_fd, KEY, 0)
+    seen, most = 0, place.field.most
+    try:
+        with Editor(map_fd, target_of(map_fd), place.field) as editor:
+            assert editor.plan.method is Method.KERNEL_SWAP
+            with busy(prog_fd, THREADS, repeat=REPEAT) as counts:
+                for number in range(1, EDITS + 1):
+                    if number % 10 == 0:
+                        stale = editor.run(Edit(key=KEY, number=most, expected=most))
+                        assert (stale.result, stale.before, stale.now) == (Result.CONFLICT, seen, seen)
+                    done = editor.run(Edit(key=KEY, number=number, expected=seen))
+                    assert (done.result, done.before, done.now) == (Result.DONE, seen, number)
+                    seen = number
+        assert sum(counts) > EDITS
+        assert counter(map_fd, place) == sum(counts) % (1 << place.counter_bits)
+    finally:
+        os.close(prog_fd)
+
+
+def test_the_same_with_whole_values_loses_counts(map_fd: int) -> None:
+    prog_fd = counting(map_fd, KEY, 0)
+    target = target_of(map_fd)
+    try:
+        with Editor(map_fd, target, BESIDE.field) as editor:
+            editor.plan = plan(target, BESIDE.field, refused="to see what is lost")
+            assert editor.plan.method is Method.UPDATE
+            with busy(prog_fd, THREADS, repeat=REPEAT) as counts:
+                for number in range(EDITS):
+                    assert editor.run(Edit(key=KEY, number=number + 1, expected=number)).result is Result.DONE
+        assert counter(map_fd, BESIDE) < sum(counts)
+    finally:
+        os.close(prog_fd)
+
+
+def test_a_field_of_eight_bytes_is_never_seen_half_written(map_fd: int) -> None:
+    """Both halves of each number are alike; a program reads the field all the while and says so if they are not."""
+    prog_fd = halves(map_fd)
+    field = Field(offset_bits=64, size_bits=64)
+    seen = 0
+    try:
+        with Editor(map_fd, target_of(map_fd), field) as editor, busy(prog_fd, THREADS, repeat=REPEAT) as counts:
+            for number in range(1, 2_001):
+                both = number << 32 | number
+                assert editor.run(Edit(key=KEY, number=both, expected=seen)).result is Result.DONE
+                seen = both
+        assert sum(counts)
+        assert counter(map_fd, BESIDE) == 0
+    finally:
+        os.close(prog_fd)
+
+
+def halves(map_fd: int) -> int:
+    """A program that adds 1 to the counter when the two halves of the u64 at byte 8 are not alike."""
+    from app.broker.assembly import EQ, R1, R2, R3, R7, U64, Assembly
+    from tests.broker.swapping import on_element
+
+    def compare(asm: Assembly) -> None:
+        asm.load(U64, R2, R7, 8)
+        asm.move(R3, R2)
+        asm.shift_right(R3, 32)
+        asm.wide(R1, 0xFFFFFFFF)
+        asm.and_register(R2, R1)
+        asm.number(R1, 0)
+        asm.jump_registers(EQ, R2, R3, "out")
+        asm.number(R1, 1)
+        asm.atomic_add(U64, R7, 0, R1)
+
+    return on_element(map_fd, KEY, compare)
+
+
+def test_one_edit_takes_less_than_a_millisecond(map_fd: int) -> None:
+    took_ns = []
+    with Editor(map_fd, target_of(map_fd), BESIDE.field) as editor:
+        for number in range(500):
+            edit = Edit(key=KEY, number=number + 1, expected=number)
+            began_ns = time.perf_counter_ns()
+            assert editor.run(edit).result is Result.DONE
+            took_ns.append(time.perf_counter_ns() - began_ns)
+    assert sorted(took_ns)[250] < 1_000_000
