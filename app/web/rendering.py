@@ -61,6 +61,7 @@ def install(app: Flask, templates: Path, assets: Assets, client: Client) -> None
     app.jinja_env.lstrip_blocks = True
     app.jinja_env.filters.update(
         visible=text.visible,
+        sentence=text.sentence,
         thousands=text.thousands,
         bytes_text=text.bytes_text,
         percent=text.percent,

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
+
+from markupsafe import Markup, escape
 
 KIB = 1024
 THIN_SPACE = "\u2009"
@@ -22,6 +25,19 @@ def _escape(char: str) -> str:
     if code < 1 << 8:
         return f"\\x{code:02x}"
     return f"\\u{code:04x}" if code < 1 << 16 else f"\\U{code:08x}"
+
+
+def sentence(text: str) -> Markup:
+    """One of our messages as a page says it: with a capital where it begins with a word, a full stop, `commands` as code."""
+    shown = visible(text).strip()
+    if re.match(r"[a-z]+[ ,:;]", shown):
+        shown = shown[0].upper() + shown[1:]
+    if shown and shown[-1] not in ".!?":
+        shown += "."
+    pieces = [escape(piece) for piece in shown.split("`")]
+    if len(pieces) % 2 == 0:
+        return Markup("`").join(pieces)
+    return Markup("").join(Markup("<code>{}</code>").format(piece) if at % 2 else piece for at, piece in enumerate(pieces))
 
 
 def thousands(number: int) -> str:
