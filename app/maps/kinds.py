@@ -76,6 +76,11 @@ class Kind:
         return self.type in PER_CPU_TYPES
 
     @property
+    def may_overflow(self) -> bool:
+        """A full one refuses or drops what comes next. One with a slot for each index is as full as its owner means it to be."""
+        return self.enumerate is not Enumerate.SLOTS
+
+    @property
     def listable(self) -> bool:
         """Entries can be enumerated at all."""
         return self.enumerate is not Enumerate.NOTHING

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from dataclasses import dataclass
 
@@ -53,7 +54,12 @@ def _row(opened: OpenMap) -> MapRow:
         entries=_entries(opened),
         pins=tuple(pin for pin in client.pins().pins if pin.kind == "map" and pin.id == map_id),
         progs=tuple(prog for prog in client.progs().progs if map_id in prog.map_ids),
-        holders=tuple(holder for holder in client.holders().holders if holder.kind == "map" and holder.id == map_id),
+        # This very process holds it while it looks, which says nothing about the map.
+        holders=tuple(
+            holder
+            for holder in client.holders().holders
+            if holder.kind == "map" and holder.id == map_id and holder.pid != os.getpid()
+        ),
     )
 
 

@@ -245,7 +245,7 @@ def line(row: MapRow, names: TypeNames) -> Line:
 
 def glance(found: Listing, growth: list[Growth]) -> list[tuple[str, list[Hint], str]]:
     """(heading, hints, what to say when there are none)."""
-    fullest = sorted((row for row in found.rows if row.pressure), key=lambda row: -(row.pressure or 0))[:GLANCE_ROWS]
+    fullest = sorted((row for row in found.rows if row.pressure and row.kind.may_overflow), key=lambda row: -(row.pressure or 0))[:GLANCE_ROWS]
     by_id = {row.facts.id: row for row in found.rows}
     growing = [
         Hint(map_id=one.map_id, name=display_name(by_id[one.map_id]), says=_rate_text(one.per_minute, one.full_in_s))
