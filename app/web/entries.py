@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from flask import Blueprint, Response, redirect
 
-from app.columns.cell import Cell, Head, cells, head, heads, row_count
+from app.columns.cell import HEAD_LIMIT, Cell, Head, cells, head, heads, row_count
 from app.columns.errors import ColumnsError
+from app.columns.plan import Plan
 from app.columns.table import Layout
 from app.maps import rings
 from app.maps.entry import is_member, key_plan, parse
@@ -33,6 +34,8 @@ from app.web.text import plural, thousands
 KEY_COLUMNS = 8
 VALUE_COLUMNS = 9
 MAX_CPUS_AS_COLUMNS = 16
+FOLD = re.compile(r"@\w+")
+FOLD_WORDS = {"sum": ", added up", "min": ", the smallest", "max": ", the largest", "each": ""}
 FILLER = re.compile(r"(?:.*\.)?_*(?:pad(?:ding)?|reserved|rsvd|unused)_?[0-9]*", re.IGNORECASE)
 """Fields that only fill a hole: left out until somebody asks for them."""
 OWNED = frozenset({Enumerate.SOCKETS, Enumerate.INODES, Enumerate.TASKS, Enumerate.CGROUPS, Enumerate.RING, Enumerate.PEEK})
@@ -41,7 +44,7 @@ COMPLETENESS = {
     Completeness.EXACT: ("ok", "one moment, complete"),
     Completeness.WALKED: ("ok", "walked once, complete"),
     Completeness.CAPPED: ("warned", "stopped at the limit, not complete"),
-    Completeness.PARTIAL: ("warned", "what this type shows"),
+    Completeness.PARTIAL: ("warned", "all that this type shows"),
 }
 
 
@@ -56,6 +59,8 @@ class Line:
     """Histograms by column."""
     map_link: int
     """Id of the map that the value names, or 0."""
+    named: str
+    """What the map or program that the value names is called; empty where it names none, or one that went away."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,19 +156,22 @@ def read_sheet(backend: Backend, opened: OpenMap, state: EntriesState) -> Sheet:
     if layout.datasec or (linked and not opened.kind.lookup):
         keys = []
     nested = opened.kind.meaning is Meaning.MAP_ID
+    called = _called(opened)
+    ids = [int.from_bytes(value[:4].tobytes(), "little") for value in table.values] if called else []
     lines = [
         Line(
             key_hex=keys[index] if index < len(keys) else "",
             cells=row,
             bars={at: drawn for at, one in enumerate(chosen) if one.lens == "bars" and (drawn := bars(row[at].raw))},
-            map_link=int.from_bytes(table.values[index][:4].tobytes(), "little") if nested else 0,
+            map_link=ids[index] if nested and ids else 0,
+            named=called.get(ids[index], "") if ids else "",
         )
         for index, row in enumerate(rows)
     ]
     reading = page.sheet.reading
     return Sheet(
         heads=chosen,
-        groups=_groups(layout, chosen),
+        groups=_groups(opened, layout, chosen, state),
         lines=lines,
         page=page,
         clock=_clock(reading.ended_at_ns),
@@ -177,20 +185,26 @@ def read_sheet(backend: Backend, opened: OpenMap, state: EntriesState) -> Sheet:
 def chosen_heads(layout: Layout, state: EntriesState) -> list[Head]:
     """The columns: those that the address names, else the first of key and value."""
     if state.columns:
-        return heads(layout, lenses=_for(state), columns=list(state.columns))
+        return _folded(layout, heads(layout, lenses=_for(state), columns=list(state.columns)), state)
     every = heads(layout, lenses=dict(state.lenses))
     if layout.datasec:
         return every
     keys, values = ([one for one in every if one.group == group] for group in ("key", "value"))
     keys = ([one for one in keys if not FILLER.fullmatch(one.label)] or keys)[:KEY_COLUMNS]
     values = ([one for one in values if not FILLER.fullmatch(one.label)] or values)[:VALUE_COLUMNS]
-    if layout.n_cpus and state.fold != "sum":
-        values = [folded for one in values for folded in _fold(layout, one, state)]
-    return keys + values
+    return _folded(layout, keys + values, state)
 
 
 def _for(state: EntriesState) -> dict[str, str]:
     return {path: lens for path, lens in state.lenses if path in state.columns}
+
+
+def _folded(layout: Layout, chosen: list[Head], state: EntriesState) -> list[Head]:
+    """Columns of per-CPU values as the address wants the CPUs: added up, the smallest, the largest, or each one."""
+    if not layout.n_cpus or state.fold == "sum":
+        return chosen
+    plain = [one.group == "key" or "@" in one.path for one in chosen]
+    return [each for one, keep in zip(chosen, plain, strict=True) for each in ([one] if keep else _fold(layout, one, state))][:HEAD_LIMIT]
 
 
 def _fold(layout: Layout, one: Head, state: EntriesState) -> list[Head]:
@@ -198,31 +212,53 @@ def _fold(layout: Layout, one: Head, state: EntriesState) -> list[Head]:
     folded = []
     for way in ways:
         try:
-            folded.append(head(layout, one.path.replace("value", f"value@{way}", 1), one.lens))
+            each = head(layout, one.path.replace("value", f"value@{way}", 1), one.lens)
+            folded.append(replace(each, label=f"{one.label} · {way.replace('cpu', 'CPU ')}"))
         except ColumnsError:
             return [one]
     return folded
 
 
-def _groups(layout: Layout, chosen: list[Head]) -> list[tuple[str, str, int]]:
+def _groups(opened: OpenMap, layout: Layout, chosen: list[Head], state: EntriesState) -> list[tuple[str, str, int]]:
     groups = []
     if layout.datasec:
         return []
     for group, plan in (("key", layout.key), ("value", layout.value)):
         width = sum(one.group == group for one in chosen)
         if width and plan is not None:
-            what = f"{plan.type_name} · {plan.size_bytes} B" if plan.type_name else f"{plan.size_bytes} B"
+            what = _what(opened, group, plan)
             if group == "value" and layout.n_cpus:
-                what += f" on each of {plural(layout.n_cpus, 'CPU')}"
+                what += f" on each of {plural(layout.n_cpus, 'CPU')}{FOLD_WORDS[state.fold]}"
+                if state.fold == "each" and layout.n_cpus > MAX_CPUS_AS_COLUMNS:
+                    what += f", of which the first {MAX_CPUS_AS_COLUMNS} are shown"
             groups.append((group, what, width))
     return groups
+
+
+def _what(opened: OpenMap, group: str, plan: Plan) -> str:
+    """``struct flow_key · 16 B``; no type's name where the fields are the map type's own, or none is known."""
+    if group == "key" and opened.kind.enumerate in OWNED:
+        return "record" if opened.kind.enumerate is Enumerate.RING else "owner"
+    size = f"{plan.size_bytes} B"
+    if not plan.typed:
+        return f"{size}, no BTF"
+    return size if plan.type_name in {"", "struct"} else f"{plan.type_name} · {size}"
+
+
+def _called(opened: OpenMap) -> dict[int, str]:
+    """Names by id of what the values of a map of maps or a program array stand for; empty for other maps."""
+    if opened.kind.meaning is Meaning.MAP_ID:
+        return {each.id: each.name for each in opened.client.maps().maps}
+    if opened.kind.meaning is Meaning.PROG_ID:
+        return {each.id: each.name for each in opened.client.progs().progs}
+    return {}
 
 
 def _choices(opened: OpenMap, state: EntriesState) -> list[tuple[Head, bool]]:
     layout = opened.schema.layout
     if layout.datasec or opened.kind.enumerate is Enumerate.RING:
         return []
-    shown = {one.path.replace("@min", "").replace("@max", "") for one in chosen_heads(layout, state)}
+    shown = {FOLD.sub("", one.path) for one in chosen_heads(layout, state)}
     every = heads(layout, lenses={path: lens for path, lens in state.lenses if "@" not in path})
     return [(one, one.path in shown) for one in every]
 
@@ -273,6 +309,8 @@ def _rows_text(page: Page, shown: int, opened: OpenMap) -> str:
         return f"first {thousands(shown)}{of}"
     if not shown:
         return "no rows"
+    if shown == 1:
+        return f"row {thousands(page.offset + 1)}"
     return f"rows {thousands(page.offset + 1)}–{thousands(page.offset + shown)}"
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from flask import Blueprint, Response
 
-from app.maps.opening import open_map
-from app.maps.relations import relations_of
+from app.columns.key_text import key_text
+from app.maps.opening import OpenMap, open_map
+from app.maps.relations import Relations, relations_of
 from app.web import arguments, words
 from app.web.backend import Backend
 from app.web.frame import frame_of
@@ -20,13 +21,22 @@ def blueprint(backend: Backend) -> Blueprint:
     def show(map_id: str) -> Response:
         number = arguments.map_id(map_id)
         with open_map(backend.client, backend.btfs, number) as opened:
+            related = relations_of(opened)
             return page_or_fragment(
                 "maps/relations.html",
                 "maps/_relations.html",
                 frame=frame_of(opened, "relations"),
-                related=relations_of(opened),
+                related=related,
+                keys=slot_keys(opened, related),
                 words=words,
                 meaning=opened.kind.meaning.name,
             )
 
     return bp
+
+
+def slot_keys(opened: OpenMap, related: Relations) -> dict[str, str]:
+    """Hexadecimal key of a slot -> the key as it is written in the exact-key box."""
+    plan = opened.schema.layout.key
+    slots = (*related.inner_maps, *related.slot_progs)
+    return {slot.key_hex: key_text(plan, bytes.fromhex(slot.key_hex)) if plan else slot.key_hex for slot in slots}

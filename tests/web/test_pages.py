@@ -230,7 +230,8 @@ def test_schema_in_four_languages_drawn_to_scale(someone: FlaskClient, typed: in
     assert "padding" in page
 
 
-def test_per_cpu_values_are_summed_and_told_apart(someone: FlaskClient) -> None:
+@pytest.mark.parametrize("chosen", [None, "value"], ids=["the columns of the map", "chosen columns"])
+def test_per_cpu_values_are_summed_and_told_apart(someone: FlaskClient, chosen: str | None) -> None:
     from app.uapi.cpus import possible_cpus
 
     n_cpus = possible_cpus()
@@ -238,10 +239,16 @@ def test_per_cpu_values_are_summed_and_told_apart(someone: FlaskClient) -> None:
     spec = MapSpec(type=BpfMapType.PERCPU_HASH, key_size=4, value_size=8, max_entries=10, name=b"web_percpu")
     with live_map(spec, [(u32(1), value)]) as fd:
         map_id = objects.map_info(fd).id
-        assert f"on each of {n_cpus} CPUs" in someone.get(f"/maps/{map_id}").text
+        assert f"on each of {n_cpus} CPUs, added up" in someone.get(f"/maps/{map_id}").text
         page = someone.get(f"/maps/{map_id}/entries/01000000").text
         for cpu in range(n_cpus):
             assert f"CPU {cpu}" in page
+        columns = "" if chosen is None else f"&col=key&col={chosen}"
+        each = someone.get(f"/maps/{map_id}?fold=each{columns}").text
+        for cpu in range(min(n_cpus, 16)):
+            assert f"<bdi>value · CPU {cpu}</bdi>" in each
+        assert 'value="value" checked' in each
+        assert "added up" not in each
 
 
 def test_bloom_filter_is_asked_and_not_listed(someone: FlaskClient) -> None:
@@ -257,12 +264,14 @@ def test_bloom_filter_is_asked_and_not_listed(someone: FlaskClient) -> None:
 
 
 def test_inner_maps_are_links(someone: FlaskClient) -> None:
-    inner_spec = MapSpec(type=BpfMapType.ARRAY, key_size=4, value_size=4, max_entries=1)
+    inner_spec = MapSpec(type=BpfMapType.ARRAY, key_size=4, value_size=4, max_entries=1, name=b"web_inner")
     with live_map(inner_spec) as inner:
         outer_spec = MapSpec(type=BpfMapType.ARRAY_OF_MAPS, key_size=4, value_size=4, max_entries=2, inner_map_fd=inner)
         with live_map(outer_spec, [(u32(0), u32(inner))]) as outer:
             inner_id, outer_id = objects.map_info(inner).id, objects.map_info(outer).id
-            assert f'href="/maps/{inner_id}"' in someone.get(f"/maps/{outer_id}").text
+            page = someone.get(f"/maps/{outer_id}").text
+            assert f'href="/maps/{inner_id}">map #{inner_id}</a> <bdi class="soft">web_inner</bdi>' in page
+            assert f'href="/maps/{outer_id}/entries/00000000"><bdi>0</bdi>' in someone.get(f"/maps/{outer_id}/relations").text
             assert f'href="/maps/{outer_id}"' in someone.get(f"/maps/{inner_id}/relations").text
 
 
