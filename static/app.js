@@ -26,11 +26,45 @@
       if (event.key === "Escape") target.blur();
       return;
     }
-    if (document.documentElement.hasAttribute("data-no-shortcuts")) return;
+    if (document.documentElement.hasAttribute("data-no-shortcuts") || document.querySelector("dialog[open]")) return;
+    if (event.key === "?") { open("keys"); event.preventDefault(); return; }
     var wanted = document.querySelector('[data-key="' + CSS.escape(event.key) + '"]');
     if (!wanted) return;
     event.preventDefault();
     if (wanted.matches("input")) { wanted.focus(); wanted.select(); } else { wanted.click(); }
+  });
+
+  /* The list of shortcuts, and the switch for people whose speech or stray keys would set them off. */
+  function open(id) {
+    var dialog = document.getElementById(id);
+    if (dialog && dialog.showModal && !dialog.open) dialog.showModal();
+  }
+  function shortcuts(on) {
+    document.documentElement.toggleAttribute("data-no-shortcuts", !on);
+    var button = document.querySelector("[data-shortcuts]");
+    if (button) button.textContent = "Switch one-key shortcuts " + (on ? "off" : "on");
+  }
+  var kept = "on";
+  try { kept = localStorage.getItem("shortcuts") || "on"; } catch (refused) { /* storage is switched off: they stay on */ }
+  shortcuts(kept === "on");
+  document.addEventListener("click", function (event) {
+    var opener = event.target.closest("[data-open]");
+    if (opener) open(opener.getAttribute("data-open"));
+    if (!event.target.closest("[data-shortcuts]")) return;
+    var on = document.documentElement.hasAttribute("data-no-shortcuts");
+    shortcuts(on);
+    try { localStorage.setItem("shortcuts", on ? "on" : "off"); } catch (refused) { /* holds until this page is left */ }
+  });
+  document.querySelectorAll("[data-open]").forEach(function (button) { button.hidden = false; });
+
+  /* Tell a screen reader what a filter or a refresh left in the list, but not every few seconds. */
+  var saidAt = 0;
+  document.addEventListener("htmx:afterSettle", function () {
+    var list = document.querySelector("[data-says]");
+    var status = document.getElementById("status");
+    if (!list || !status || status.textContent === list.getAttribute("data-says") || Date.now() - saidAt < 5000) return;
+    saidAt = Date.now();
+    status.textContent = list.getAttribute("data-says");
   });
 
   /* "Copy" buttons, shown only where a script can serve them. */
