@@ -70,11 +70,11 @@ def on_element(map_fd: int, key: bytes, then: Callable[[Assembly], None]) -> int
     )
 
 
-def counting(map_fd: int, key: bytes, offset_bytes: int) -> int:
-    """A program that adds 1 to a u64 of the value."""
+def counting(map_fd: int, key: bytes, offset_bytes: int, *, step: int = 1) -> int:
+    """A program that adds `step` to a u64 of the value."""
 
     def add(asm: Assembly) -> None:
-        asm.number(R1, 1)
+        asm.wide(R1, step)
         asm.atomic_add(U64, R7, offset_bytes, R1)
         asm.number(R1, 0)
 
