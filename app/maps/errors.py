@@ -64,3 +64,13 @@ class ViewGone(MapsError):
 
     def __init__(self) -> None:
         super().__init__("that reading is no longer kept: read the map again")
+
+
+class Busy(MapsError):
+    """Other readings take all the memory or all the places that there are."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        super().__init__(
+            f"readings that are in use fill the {limit_bytes >> 20} MiB that there are for them: try again when a download has"
+            " ended, or raise BPF_ATLAS_VIEW_MEMORY_MIB"
+        )

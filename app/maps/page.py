@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import binascii
 import re
+import time
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,16 +20,18 @@ from app.maps.errors import BadCursor
 from app.maps.kinds import Enumerate
 from app.maps.opening import OpenMap
 from app.maps.tabulate import Sheet, first_sheet, read_sheet
-from app.maps.views import Order, View, Views
+from app.maps.views import SMALL_BYTES, Order, View, Views, identity
 
 DEFAULT_LIMIT = 100
 MAX_LIMIT = 1000
 PAGE_BYTES = 16 << 20
 """A page of large values ends earlier: as JSON they take several times their size."""
+CURSOR_KEY_BYTES = 1024
+"""Longer keys do not fit an address."""
 SMALL_ENTRIES = 1 << 14
 """Maps of at most so many entries are read whole at once: their first page is a view like any other."""
 
-_CURSOR = re.compile(r"(?:v(?P<view>[A-Za-z0-9_-]{12})\.(?P<offset>[0-9]{1,12})|k(?P<key>(?:[0-9a-f]{2})*))")
+_CURSOR = re.compile(r"(?:v(?P<view>[A-Za-z0-9_-]{12})\.(?P<offset>[0-9]{1,12})|k(?P<key>(?:[0-9a-f]{2})*)(?:\.(?P<shown>[0-9]{1,4}))?)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,20 +89,24 @@ def read_page(opened: OpenMap, views: Views, query: Query, *, max_entries: int) 
         page = _first(opened, limit)
         if page is not None:
             return page
-    view = views.get(view_token, opened.facts.id) if view_token else read_view(opened, views, max_entries=max_entries)
+    view = views.get(view_token, identity(opened.facts)) if view_token else read_view(opened, views, max_entries=max_entries)
     selected = select(views, view, where=query.where, sort=query.sort)
     if after_key is not None:
-        offset = _behind(view.sheet.table, after_key)
+        offset = _behind(view.sheet.table, after_key, offset)
     return _cut(view, selected, offset, limit)
 
 
 def read_view(opened: OpenMap, views: Views, *, max_entries: int) -> View:
-    """Read the whole map and keep the reading."""
+    """Read the whole map and keep the reading. raises Busy"""
+    of, asked_at_ns = identity(opened.facts), time.time_ns()
     entry_bytes = opened.facts.key_size + opened.reader.value_stride + 16
     limit = max(min(max_entries, views.sheet_limit_bytes // entry_bytes), 1)
-    with views.reads:
-        sheet = read_sheet(opened, limit=limit)
-    return views.keep(opened.facts.id, sheet)
+    expected_bytes = min(opened.facts.max_entries if opened.entries is None else opened.entries, limit) * entry_bytes
+    if expected_bytes <= SMALL_BYTES:
+        return views.keep(of, read_sheet(opened, limit=limit))
+    with views.turn(expected_bytes):
+        # Whoever waited meanwhile is served by a reading that began after they asked.
+        return views.read_since(of, asked_at_ns) or views.keep(of, read_sheet(opened, limit=limit))
 
 
 def select(views: Views, view: View, *, where: str, sort: str) -> Order:
@@ -108,7 +115,12 @@ def select(views: Views, view: View, *, where: str, sort: str) -> Order:
     kept = view.orders.get(name)
     if kept is not None:
         return kept
-    selected = selection(view.sheet.table, where=where, sort=sort)
+    if view.sheet.nbytes > SMALL_BYTES and (where or sort):
+        with views.turn():
+            kept = view.orders.get(name)
+            selected = selection(view.sheet.table, where=where, sort=sort) if kept is None else kept
+    else:
+        selected = selection(view.sheet.table, where=where, sort=sort)
     views.remember(view, name, selected)
     return selected
 
@@ -123,7 +135,10 @@ def selection(table: Table, *, where: str, sort: str) -> Order:
 
 
 def parse_cursor(cursor: str) -> tuple[str, int, bytes | None]:
-    """(view token, offset, key to go on behind) of a cursor; ("", 0, None) for none. raises BadCursor."""
+    """(view token, offset, key to go on behind) of a cursor; ("", 0, None) for none. raises BadCursor.
+
+    Beside a key, the offset is where to go on when the key is not there any more.
+    """
     if not cursor:
         return "", 0, None
     match = _CURSOR.fullmatch(cursor)
@@ -131,11 +146,11 @@ def parse_cursor(cursor: str) -> tuple[str, int, bytes | None]:
         raise BadCursor
     if match["view"] is not None:
         return match["view"], int(match["offset"]), None
-    return "", 0, binascii.unhexlify(match["key"])
+    return "", int(match["shown"] or 0), binascii.unhexlify(match["key"])
 
 
 def _is_large(opened: OpenMap) -> bool:
-    if opened.kind.enumerate is not Enumerate.BATCH:
+    if opened.kind.enumerate is not Enumerate.BATCH or opened.facts.key_size > CURSOR_KEY_BYTES:
         return False
     entries = opened.entries if opened.entries is not None else opened.facts.max_entries
     return entries > SMALL_ENTRIES
@@ -154,18 +169,18 @@ def _first(opened: OpenMap, limit: int) -> Page | None:
         matched=None if more else shown,
         total=None if more else shown,
         view="",
-        next_cursor="k" + sheet.table.keys[shown - 1].tobytes().hex() if more and shown else "",
+        next_cursor=f"k{sheet.table.keys[shown - 1].tobytes().hex()}.{shown}" if more and shown else "",
         previous_cursor="",
     )
 
 
-def _behind(table: Table, key: bytes) -> int:
-    """Position behind a key; 0 when it is not there any more."""
+def _behind(table: Table, key: bytes, otherwise: int) -> int:
+    """Position behind a key, or as many entries on as were shown when it is not there any more."""
     if table.keys.shape[1] != len(key):
         raise BadCursor
     wanted = np.frombuffer(key, np.uint8)
     found = np.flatnonzero((table.keys == wanted).all(axis=1))
-    return int(found[0]) + 1 if len(found) else 0
+    return int(found[0]) + 1 if len(found) else otherwise
 
 
 def _cut(view: View, selected: Order, offset: int, limit: int) -> Page:

@@ -5,6 +5,7 @@ The reading is a kept view, so the file shows the same moment as the page. What 
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 
@@ -17,9 +18,13 @@ from app.columns.rows import block_rows, ndjson_chunks
 from app.columns.table import Table
 from app.maps.opening import OpenMap
 from app.maps.page import parse_cursor, read_view, select
+from app.maps.views import identity
 from app.web.backend import Backend
 
 TYPES = {"json": "application/json", "ndjson": "application/x-ndjson", "csv": "text/csv; charset=utf-8"}
+
+STREAM_BYTES = 1 << 18
+"""Raw bytes that are turned into text at once: a client that does not read holds that text for as long."""
 
 
 def download(backend: Backend, opened: OpenMap, *, kind: str, where: str, sort: str, cursor: str, columns: list[str]) -> Response:
@@ -31,7 +36,7 @@ def download(backend: Backend, opened: OpenMap, *, kind: str, where: str, sort: 
     """
     token, _, _ = parse_cursor(cursor)
     if token:
-        view = backend.views.get(token, opened.facts.id)
+        view = backend.views.get(token, identity(opened.facts))
     else:
         view = read_view(opened, backend.views, max_entries=backend.settings.max_read_entries)
     selected = select(backend.views, view, where=where, sort=sort)
@@ -61,18 +66,23 @@ def json_list(table: Table, indices: NDArray[np.int64]) -> Iterator[bytes]:
 
 
 def _ndjson(table: Table, indices: NDArray[np.int64]) -> Iterator[bytes]:
-    step = block_rows(table)
+    step = _step(table)
     for start in range(0, len(indices), step):
         yield from ndjson_chunks(table.take(indices[start : start + step]))
 
 
 def _csv(table: Table, indices: NDArray[np.int64], columns: list[str]) -> Iterator[bytes]:
-    step = block_rows(table)
+    step = _step(table)
     for start in range(0, max(len(indices), 1), step):
         chunks = csv_chunks(table.take(indices[start : start + step]), columns or None)
         if start:
             chunks = _without_heading(chunks)
         yield from chunks
+
+
+def _step(table: Table) -> int:
+    row_bytes = table.keys.shape[-1] + math.prod(table.values.shape[1:])
+    return min(block_rows(table), max(STREAM_BYTES // max(row_bytes, 1), 1))
 
 
 def _without_heading(chunks: Iterator[bytes]) -> Iterator[bytes]:

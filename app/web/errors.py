@@ -30,6 +30,7 @@ STATUS: dict[type[AppError], HTTPStatus] = {
     maps.NoSuchMap: HTTPStatus.NOT_FOUND,
     maps.NoSuchEntry: HTTPStatus.NOT_FOUND,
     maps.ViewGone: HTTPStatus.GONE,
+    maps.Busy: HTTPStatus.TOO_MANY_REQUESTS,
     maps.CannotList: HTTPStatus.UNPROCESSABLE_ENTITY,
     maps.CannotLookUp: HTTPStatus.UNPROCESSABLE_ENTITY,
     maps.AmbiguousName: HTTPStatus.CONFLICT,

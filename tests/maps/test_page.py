@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
+from concurrent.futures import ThreadPoolExecutor
+
+import msgspec
 import numpy as np
 import pytest
 
 from app.broker.local import client as local_client
 from app.columns.errors import ColumnsError, WhereError
-from app.maps.errors import BadCursor, ViewGone
+from app.maps.errors import BadCursor, Busy, ViewGone
 from app.maps.layouts import Btfs
 from app.maps.opening import open_map
-from app.maps.page import Query, read_page
-from app.maps.views import Views
+from app.maps.page import Query, read_page, read_view
+from app.maps.views import Views, identity
 from app.settings import Settings
 from app.uapi import objects, syscall
 from app.uapi.enums import BpfMapType
@@ -93,6 +97,24 @@ def test_a_large_map_is_not_read_for_its_first_page_and_is_whole_behind_it(clien
         assert not set(keys_of(first)) & set(keys_of(second))
 
 
+def test_the_second_page_does_not_show_the_first_again_when_its_last_key_is_gone(client, views):
+    with Live(client, views, 30_000) as live:
+        first = live.page()
+        gone = keys_of(first)[-1]
+        syscall.map_delete(live.fd, u32(gone))
+        second = live.page(cursor=first.next_cursor)
+        assert second.offset == 100
+        assert len(set(keys_of(first)) & set(keys_of(second))) == 0
+
+
+def test_long_keys_can_be_paged_through(client, views):
+    spec = MapSpec(type=BpfMapType.HASH, key_size=4000, value_size=4, max_entries=20_000, flags=1)
+    with live_map(spec, [(u32(number).ljust(4000, b"\0"), u32(1)) for number in range(300)]) as fd:
+        with open_map(client, Btfs(client), objects.map_info(fd).id) as opened:
+            page = read_page(opened, views, Query(), max_entries=1 << 30)
+        assert len(page.next_cursor) < 4000
+
+
 def test_a_cursor_keeps_to_one_moment(client, views):
     with Live(client, views, 500) as live:
         page = live.page(sort="key")
@@ -136,6 +158,42 @@ def test_a_reading_is_gone_when_its_time_is_over_or_when_it_is_another_maps(clie
         brief = Views(limit_bytes=64 * MIB, keep_s=0)
         with pytest.raises(ViewGone):
             live.page(brief, cursor=live.page(brief, sort="value").next_cursor)
+
+
+def test_a_reading_belongs_to_the_map_that_it_was_made_of(client, views):
+    with Live(client, views, 300) as live:
+        cursor = live.page(sort="value").next_cursor
+        view = next(iter(views._kept.values()))
+        with open_map(client, Btfs(client), live.id) as opened:
+            assert view.of == identity(opened.facts)
+            # Another map that came by the same id differs in at least one of these.
+            for change in ({"btf_id": 7}, {"value_size": 16}, {"type": 5}, {"name": "other"}, {"max_entries": 4}):
+                other = dataclasses.replace(opened, facts=msgspec.structs.replace(opened.facts, **change))
+                with pytest.raises(ViewGone):
+                    read_page(other, views, Query(cursor=cursor), max_entries=1 << 30)
+
+
+def test_readings_in_use_count_as_well_and_later_ones_wait_for_them(client):
+    views = Views(limit_bytes=20 * MIB, keep_s=60, wait_s=0.3)
+    with Live(client, views, 400_000) as live, open_map(client, Btfs(client), live.id) as opened:
+        held = [read_view(opened, views, max_entries=1 << 30) for _ in range(3)]
+        with pytest.raises(Busy):
+            read_view(opened, views, max_entries=1 << 30)
+        assert views.kept_bytes() <= views.limit_bytes
+        held.pop()
+        assert read_view(opened, views, max_entries=1 << 30).sheet.nbytes > 4 * MIB
+        small = Live(client, views, 100)
+        with small:
+            assert small.page(sort="value").total == 100, "small maps wait for nobody"
+
+
+def test_those_who_wait_share_the_reading_that_began_after_they_asked(client):
+    views = Views(limit_bytes=64 * MIB, keep_s=60, concurrent_reads=1)
+    with Live(client, views, 400_000) as live:
+        with ThreadPoolExecutor(8) as pool:
+            pages = list(pool.map(lambda _: live.page(sort="-value"), range(8)))
+        assert len({page.view for page in pages}) < 8
+        assert all(keys_of(page) == keys_of(pages[0]) for page in pages)
 
 
 def test_memory_stays_within_the_limit(client):
