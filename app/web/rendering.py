@@ -69,6 +69,7 @@ def install(app: Flask, templates: Path, assets: Assets, client: Client) -> None
         shorter=text.shorter,
     )
     facts = HostFacts(client)
+    icon = assets.inline("icon.svg")
 
     @app.context_processor
     def _frame() -> dict[str, Any]:
@@ -77,6 +78,7 @@ def install(app: Flask, templates: Path, assets: Assets, client: Client) -> None
         theme = chosen if chosen in THEMES else "auto"
         return {
             "asset": assets.url,
+            "icon": icon,
             "signed_in": signed_in,
             "host": facts.get() if signed_in else Host("", ""),
             "theme": theme,

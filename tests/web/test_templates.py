@@ -47,8 +47,9 @@ def test_scripts_of_ours_evaluate_nothing() -> None:
     assert not re.search(r"\beval\b|new Function|innerHTML|document\.write", source)
 
 
-def test_all_scripts_together_stay_small() -> None:
+def test_scripts_and_style_stay_small() -> None:
     import gzip
 
     size = sum(len(gzip.compress(path.read_bytes(), 9)) for path in (ROOT / "static").rglob("*.js"))
     assert size <= 30 * 1024
+    assert len(gzip.compress((ROOT / "static" / "app.css").read_bytes(), 9)) <= 15 * 1024
