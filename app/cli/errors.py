@@ -63,6 +63,13 @@ class DataTaken(CliError):
         )
 
 
+class DataUnusable(CliError):
+    """The data directory cannot be made or opened."""
+
+    def __init__(self, data: Path, reason: str) -> None:
+        super().__init__(f"the data directory {data} cannot be made ({reason}): choose another with --data")
+
+
 class Exposed(CliError, UsageError):
     """Listening beyond loopback in plain HTTP was not asked for on purpose."""
 

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import fcntl
 import ipaddress
 import os
 import socket
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
 
-from app.cli.errors import AddressTaken, DataTaken, Exposed, ServeNeedsRoot
+from app.cli.errors import AddressTaken, DataTaken, DataUnusable, Exposed, ServeNeedsRoot
 from app.cli.service import listens
 from app.cli.supervise import Part, Supervisor
 from app.errors import BadSetting
 from app.settings import Settings, from_environment
+
+MALLOC = {"MALLOC_ARENA_MAX": "2", "MALLOC_MMAP_THRESHOLD_": str(1 << 20)}
+"""For glibc in the service's processes: what a sort took goes back to the system, not to one of 32 threads' heaps."""
 
 
 @click.command("serve")
@@ -49,11 +55,12 @@ def serve(settings: Settings, *, demo: bool) -> None:
     """Run the service until SIGTERM or SIGINT."""
     if listens(settings.socket):
         raise DataTaken(settings.data)
-    with _bound(settings) as listener:
+    with _bound(settings) as listener, _claimed(settings.data):
         host, port = listener.getsockname()[:2]
         shown = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         settings = dataclasses.replace(settings, listen=shown)
-        settings.data.mkdir(mode=0o755, parents=True, exist_ok=True)
+        for name, value in MALLOC.items():
+            os.environ.setdefault(name, value)
         data = ["--data", str(settings.data)]
         supervisor = Supervisor(say=lambda text: print(f"bpf-atlas: {text}", file=sys.stderr, flush=True))
         supervisor.heed_signals()
@@ -69,6 +76,27 @@ def serve(settings: Settings, *, demo: bool) -> None:
             supervisor.run()
         finally:
             supervisor.stop()
+
+
+@contextlib.contextmanager
+def _claimed(data: Path) -> Iterator[None]:
+    """The data directory, made, and this service's alone: also while its broker is being started again.
+
+    raises  DataUnusable, DataTaken
+    """
+    try:
+        data.mkdir(mode=0o755, parents=True, exist_ok=True)
+        directory = os.open(data, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as problem:
+        raise DataUnusable(data, problem.strerror or str(problem)) from problem
+    try:
+        try:
+            fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as taken:
+            raise DataTaken(data) from taken
+        yield
+    finally:
+        os.close(directory)
 
 
 def _bound(settings: Settings) -> socket.socket:
@@ -128,6 +156,7 @@ def _healthy(listen: str) -> bool:
 def _greet(settings: Settings) -> None:
     from app.web.login_link import new_login_link
 
+    link = new_login_link(settings)
     print(f"bpf-atlas listens on http://{settings.listen}, reading only. Open this link, it works once:", flush=True)
-    print(f"\n    {new_login_link(settings)}\n", flush=True)
+    print(f"\n    {link}\n", flush=True)
     print("`bpf-atlas login` makes a new one; Ctrl-C stops the service.", flush=True)

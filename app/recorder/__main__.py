@@ -25,7 +25,11 @@ def main() -> int:
         level=logging.WARNING, stream=sys.stderr, format="%(asctime)s %(name)s %(levelname)s %(message)s"
     )
     folder = settings.data / "recorder"
-    folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+    try:
+        folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+    except OSError as problem:
+        logging.getLogger("bpf_atlas.recorder").error("%s cannot be made (%s)", folder, problem.strerror)  # noqa: TRY400
+        return 1
     if os.geteuid() == 0:
         uid, gid = confine.account(settings.recorder_user)
         os.chown(folder, uid, gid)

@@ -81,7 +81,7 @@ def _csv(table: Table, indices: NDArray[np.int64], columns: list[str]) -> Iterat
 
 
 def _step(table: Table) -> int:
-    row_bytes = table.keys.shape[-1] + math.prod(table.values.shape[1:])
+    row_bytes: int = table.keys.shape[-1] + math.prod(table.values.shape[1:])
     return min(block_rows(table), max(STREAM_BYTES // max(row_bytes, 1), 1))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import uuid
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,7 @@ from app.web.headers import Doorway
 from app.web.hosts import allowed
 from app.web.login_link import ADDRESS
 from app.web.private import Folder
+from app.web.problems import DataUnusable
 from app.web.sessions import Sessions
 
 if TYPE_CHECKING:
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from app.wire.ask import Client
 
 MAX_BODY_BYTES = 1 << 20
+log = logging.getLogger("bpf_atlas.web")
 
 
 def create_app(settings: Settings, client: Client, folder: Folder | None = None) -> Flask:
@@ -44,7 +47,10 @@ def create_app(settings: Settings, client: Client, folder: Folder | None = None)
     folder    DATA/web, opened before privileges were dropped; by default opened now
     """
     folder = folder or Folder.prepare(settings)
-    folder.write(ADDRESS, settings.listen.encode("ascii"))
+    try:
+        folder.write(ADDRESS, settings.listen.encode("ascii"))
+    except DataUnusable as problem:  # `bpf-atlas login` then prints the address of the last time; all else goes on
+        log.warning("%s", problem)
     sessions = Sessions(folder)
     static = assets.Assets(assets.folder("static"))
     app = Flask("app.web", template_folder=None, static_folder=None)

@@ -7,6 +7,7 @@ files relative to that, so it needs no right on any folder above. Nothing here i
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from pathlib import Path
 
 from app.settings import Settings
 from app.uapi import confine
+from app.web.problems import DataUnusable
 
 SECRET_BYTES = 32
 
@@ -28,14 +30,17 @@ class Folder:
 
     @classmethod
     def prepare(cls, settings: Settings) -> Folder:
-        """Make the folder if it is not there; root gives it to the web's account."""
+        """Make the folder if it is not there; root gives it to the web's account. raises DataUnusable"""
         path = settings.data / "web"
         owner = confine.account(settings.web_user) if os.geteuid() == 0 else None
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        if owner is not None:
-            os.fchown(fd, *owner)
-        os.fchmod(fd, 0o700)
+        try:
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            if owner is not None:
+                os.fchown(fd, *owner)
+            os.fchmod(fd, 0o700)
+        except OSError as problem:
+            raise DataUnusable(str(path), problem.strerror or str(problem)) from problem
         return cls(path, fd, owner)
 
     def read(self, name: str) -> bytes | None:
@@ -49,13 +54,19 @@ class Folder:
         return now_s - os.stat(name, dir_fd=self._fd).st_mtime
 
     def write(self, name: str, content: bytes) -> None:
-        """Replace the file, in one step, readable by its owner alone."""
+        """Replace the file, in one step, readable by its owner alone. raises DataUnusable, and leaves nothing then"""
         fresh = f".{name}.{secrets.token_hex(8)}"
-        with self._open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL) as fd:
-            os.write(fd, content)
-            if self._owner is not None:
-                os.fchown(fd, *self._owner)
-        os.rename(fresh, name, src_dir_fd=self._fd, dst_dir_fd=self._fd)
+        try:
+            with self._open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL) as fd:
+                if os.write(fd, content) != len(content):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                if self._owner is not None:
+                    os.fchown(fd, *self._owner)
+            os.rename(fresh, name, src_dir_fd=self._fd, dst_dir_fd=self._fd)
+        except OSError as problem:
+            with contextlib.suppress(OSError):
+                os.unlink(fresh, dir_fd=self._fd)
+            raise DataUnusable(str(self.path), problem.strerror or str(problem)) from problem
 
     def append(self, name: str, line: bytes) -> None:
         """Add one line."""

@@ -54,3 +54,20 @@ class NotHere(WebError):
 
     def __init__(self, what: str) -> None:
         super().__init__(f"There is no {what} here.")
+
+
+class CannotRemember(WebError):
+    """Signed out, and the disk takes no note of it."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(
+            f"You are signed out, until the dashboard restarts: it could not write that down ({reason}). Make room in its data"
+            " directory; the session ends by itself after twelve hours."
+        )
+
+
+class DataUnusable(WebError):
+    """The web's folder cannot be made or written."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(f"{path} cannot be written ({reason}): make room there, or choose another directory with --data")

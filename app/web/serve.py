@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from gunicorn.app.base import BaseApplication  # type: ignore[import-untyped]
 
+from app.errors import AppError
 from app.settings import Settings, from_environment
 from app.uapi import confine
 from app.web.preload import preload
@@ -94,7 +95,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(asctime)s %(name)s %(levelname)s %(message)s")
     settings = dataclasses.replace(from_environment(data=given.data), listen=address_of(given.listen_fd))
     preload()
-    app = make(settings, Folder.prepare(settings))
+    try:
+        app = make(settings, Folder.prepare(settings))
+    except AppError as problem:
+        logging.getLogger("bpf_atlas.web").error("%s", problem)  # noqa: TRY400  (one sentence; the traceback says nothing more)
+        return 1
     if os.geteuid() == 0:
         confine.powerless(*confine.account(settings.web_user))
     else:

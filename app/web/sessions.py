@@ -5,6 +5,7 @@ The value also works as a bearer token of the API. Signing out writes the sessio
 
 from __future__ import annotations
 
+import os
 import secrets
 import threading
 import time
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from itsdangerous import BadSignature, URLSafeTimedSerializer
 
 from app.web.private import Folder
+from app.web.problems import CannotRemember
 
 VALID_S = 12 * 3600
 REVOKED = "revoked"
@@ -33,7 +35,8 @@ class Sessions:
         self._folder = folder
         self._signer = URLSafeTimedSerializer(folder.secret(), salt="bpf-atlas session 1")
         self._lock = threading.Lock()
-        self._revoked = _still_running(folder.read(REVOKED) or b"", int(time.time()))
+        self._revoked: dict[str, int] = {}
+        self._read_by_pid = 0
 
     def begin(self) -> str:
         """A new session's cookie value."""
@@ -48,16 +51,27 @@ class Sessions:
         if not isinstance(session_id, str):
             return None
         with self._lock:
+            if self._read_by_pid != os.getpid():
+                # gunicorn forks a new worker from the process that the application was made in: what the worker before
+                # it revoked stands in the file alone.
+                self._revoked = _still_running(self._folder.read(REVOKED) or b"", int(time.time()))
+                self._read_by_pid = os.getpid()
             if session_id in self._revoked:
                 return None
         return Session(session_id, int(signed_at.timestamp()))
 
     def end(self, session: Session) -> None:
-        """Revoke: the value is worth nothing from here on, also after a restart."""
+        """Revoke: the value is worth nothing from here on, also after a restart.
+
+        raises  CannotRemember when the disk takes no more: then only until a restart
+        """
         ends_at_s = session.began_at_s + VALID_S
         with self._lock:
             self._revoked[session.id] = ends_at_s
-            self._folder.append(REVOKED, f"{session.id} {ends_at_s}".encode())
+            try:
+                self._folder.append(REVOKED, f"{session.id} {ends_at_s}".encode())
+            except OSError as problem:
+                raise CannotRemember(problem.strerror or str(problem)) from problem
 
 
 def _still_running(text: bytes, now_s: int) -> dict[str, int]:
