@@ -16,10 +16,11 @@ from app.broker.swap.plan import Method
 from app.broker.swap.program import Operation
 from app.broker.swap.run import Editor, run
 from app.broker.swap.target import AnotherMap, target_of
+from app.uapi import confine
 from app.uapi.cpus import possible_cpus
 from app.uapi.enums import BpfMapFlag, BpfMapType
 from app.uapi.syscall import MapSpec, map_delete, map_lookup, map_update
-from tests.broker.swapping import KEY, copying_update, deletion
+from tests.broker.swapping import KEY, copying_update, deletion, typed_map
 from tests.livemaps import live_map
 
 pytestmark = pytest.mark.kernel
@@ -263,6 +264,46 @@ def test_another_map_than_the_one_shown_is_not_touched() -> None:
         with pytest.raises(AnotherMap, match="its id is"):
             Editor(other, target_of(shown), Field(offset_bits=0, size_bits=8))
         assert value_of(other) == VALUE
+
+
+@pytest.mark.parametrize("lock", [False, True])
+def test_two_capabilities_are_enough(lock: bool) -> None:
+    """CAP_BPF and CAP_PERFMON, as the broker has them; without the second the kernel takes no program."""
+    declared = "struct bpf_spin_lock { unsigned val; }; struct v { struct bpf_spin_lock lock; unsigned a; };"
+    field = Field(offset_bits=32, size_bits=32)
+    with typed_map(declared if lock else "struct v { unsigned a, b; };") as fd:
+        map_update(fd, KEY, bytes(8))
+        target = target_of(fd)
+
+        def method(kept: set[confine.Capability]) -> str:
+            def work() -> str:
+                with Editor(fd, target, field) as editor:
+                    assert editor.run(Edit(key=KEY, number=0, expected=0)).result is Result.DONE
+                    return editor.plan.method.name
+
+            return in_child(kept, work)
+
+        assert method({confine.Capability.BPF, confine.Capability.PERFMON}) == "KERNEL_SWAP"
+        assert method({confine.Capability.BPF}) == ("LOCKED_UPDATE" if lock else "UPDATE")
+
+
+def in_child(kept: set[confine.Capability], work: Callable[[], str]) -> str:
+    """What `work` says in a child that has these capabilities alone."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if not child:
+        try:
+            confine._set_capabilities(kept)
+            said = work()
+        except Exception as error:
+            said = repr(error)
+        os.write(writing, said.encode())
+        os._exit(0)
+    os.close(writing)
+    with open(reading, "rb") as file:
+        said = file.read().decode()
+    os.waitpid(child, 0)
+    return said
 
 
 @st.composite

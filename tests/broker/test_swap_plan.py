@@ -233,3 +233,15 @@ def test_kept_parts_are_found_in_structs_and_arrays_of_any_depth() -> None:
         Kept("bpf_timer", 40, 16),
         Kept("kptr", 56, 8),
     )
+
+
+def test_no_descriptor_is_left_behind() -> None:
+    with live_map(spec(), [(KEY, VALUE)]) as fd, live_map(spec(flags=BpfMapFlag.RDONLY_PROG), [(KEY, VALUE)]) as other:
+        before = len(os.listdir("/proc/self/fd"))
+        for each in (fd, other):
+            target = target_of(each)
+            for number in range(20):
+                run(each, target, U64, Edit(key=KEY, number=number, operation=Operation.EXCHANGE))
+        with typed_map("struct v { unsigned a, b; };") as typed:
+            target_of(typed)
+        assert len(os.listdir("/proc/self/fd")) == before

@@ -14,7 +14,7 @@ from app.broker.swap.edit import Edit, Result
 from app.broker.swap.field import Field
 from app.broker.swap.plan import Method, plan
 from app.broker.swap.program import Operation, Recipe, code, pack
-from app.broker.swap.run import Editor
+from app.broker.swap.run import Editor, run
 from app.broker.swap.target import target_of
 from app.uapi.enums import BpfMapType, BpfProgType
 from app.uapi.loading import ProgSpec, prog_load, prog_test_run
@@ -173,12 +173,31 @@ def halves(map_fd: int) -> int:
     return on_element(map_fd, KEY, compare)
 
 
-def test_one_edit_takes_less_than_a_millisecond(map_fd: int) -> None:
-    took_ns = []
-    with Editor(map_fd, target_of(map_fd), BESIDE.field) as editor:
-        for number in range(500):
-            edit = Edit(key=KEY, number=number + 1, expected=number)
-            began_ns = time.perf_counter_ns()
-            assert editor.run(edit).result is Result.DONE
-            took_ns.append(time.perf_counter_ns() - began_ns)
-    assert sorted(took_ns)[250] < 1_000_000
+def test_a_field_that_a_program_changes_itself_is_told_as_overtaken(map_fd: int) -> None:
+    prog_fd = counting(map_fd, KEY, 8)
+    field = Field(offset_bits=64, size_bits=64)
+    results = set()
+    try:
+        with Editor(map_fd, target_of(map_fd), field) as editor, busy(prog_fd, THREADS, repeat=REPEAT):
+            for number in range(EDITS):
+                edit = Edit(key=KEY, number=number << 40, operation=Operation.EXCHANGE)
+                outcome = editor.run(edit)
+                assert outcome.written == number << 40
+                assert (outcome.result is Result.DONE) == (outcome.now == outcome.written)
+                results.add(outcome.result)
+                if Result.OVERTAKEN in results:
+                    break
+        assert results <= {Result.DONE, Result.OVERTAKEN}
+        assert Result.OVERTAKEN in results
+    finally:
+        os.close(prog_fd)
+
+
+def test_one_edit_takes_less_than_a_millisecond_with_its_program_loaded_for_it_alone(map_fd: int) -> None:
+    target, took_ns = target_of(map_fd), []
+    for number in range(200):
+        edit = Edit(key=KEY, number=number + 1, expected=number)
+        began_ns = time.perf_counter_ns()
+        assert run(map_fd, target, BESIDE.field, edit).result is Result.DONE
+        took_ns.append(time.perf_counter_ns() - began_ns)
+    assert sorted(took_ns)[100] < 1_000_000

@@ -40,6 +40,8 @@ class Result(Enum):
     CONTENDED = "nothing written: programs change the word faster than it can be swapped; try again"
     REFUSED = "nothing written: the plan says why"
     REPLACED = "written to an element that a program replaced or deleted meanwhile: the entry does not hold it"
+    # Of hash maps: a freed element may be another key's a moment later. A swap that comes between changes that entry, and
+    # only if it holds what was expected; any program that writes through a looked-up pointer runs the same risk.
     OVERTAKEN = "written, and changed by a program since: the entry holds something else"
 
 

@@ -35,7 +35,7 @@ _HOSTS = (
 Meanwhile = Callable[[Assembly], None]
 """See Recipe.meanwhile."""
 _BYTE_BITS = 8
-_ROUNDS = 16
+_ROUNDS = 64
 """Runs of a program that found the word changing under it each time."""
 _ZERO = bytes(4)
 
