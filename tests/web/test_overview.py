@@ -100,7 +100,10 @@ def test_a_hundred_rows_a_page(settings: Settings) -> None:
     assert len(names(third)) == 50
     assert 'rel="next"' not in third
     assert 'rel="prev"' in third
-    assert "250" in client.get("/?page=4").text
+    behind = client.get("/?page=4").text
+    assert "250 maps of 250 fit, on 3 pages." in behind
+    assert 'href="/?page=3">Last page</a>' in behind
+    assert "No map matches" not in behind
 
 
 @pytest.mark.parametrize("query", ["page=0", "page=-1", "page=x", "page=1e3", "page=99999999999999999999", "sort=evil", "family=x", "only=x", "live=1", "live=-5", "q=" + "x" * 4001])
