@@ -115,6 +115,27 @@ def test_a_value_with_a_lock_is_swapped_under_it_and_updated_under_it_otherwise(
         assert value == bytes(4) + (9).to_bytes(4, "little") + bytes(2) + (9).to_bytes(2, "little") + bytes(4)
 
 
+@pytest.mark.parametrize(
+    ("declared", "kept", "without"),
+    [
+        ("struct bpf_res_spin_lock { unsigned val; };", "bpf_res_spin_lock", Method.UPDATE),
+        ("struct bpf_wq { unsigned long long o[2]; } __attribute__((aligned(8)));", "bpf_wq", Method.REFUSED),
+    ],
+)
+@pytest.mark.parametrize("type_", [BpfMapType.HASH, BpfMapType.ARRAY])
+def test_other_things_of_the_kernels_are_swapped_beside(
+    declared: str, kept: str, without: Method, type_: BpfMapType
+) -> None:
+    with typed_map(f"{declared} struct v {{ struct {kept} it; unsigned a; unsigned b; }};", type_) as fd:
+        target = target_of(fd)
+        map_update(fd, KEY, bytes(target.facts.value_size))
+        field = Field(offset_bits=target.facts.value_size * 8 - 48, size_bits=16)
+        with Editor(fd, target, field) as editor:
+            assert editor.plan.method is Method.KERNEL_SWAP
+            assert editor.run(Edit(key=KEY, number=3, expected=0)).result is Result.DONE
+        assert plan(target, field, refused="to see the next way").method is without
+
+
 def test_a_value_with_a_timer_takes_a_swap_or_nothing() -> None:
     with typed_map(TIMER + "struct v { struct bpf_timer t; unsigned long long b; };") as fd:
         map_update(fd, KEY, bytes(24))

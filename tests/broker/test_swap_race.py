@@ -9,14 +9,14 @@ from dataclasses import dataclass
 
 import pytest
 
-from app.broker.assembly import EQ, R1, R2, R3, R7, U64, Assembly
+from app.broker.assembly import EQ, R0, R1, R2, R3, R4, R7, R10, U32, U64, Assembly
 from app.broker.swap.edit import Edit, Result
 from app.broker.swap.field import Field
 from app.broker.swap.plan import Method, plan
 from app.broker.swap.program import Operation, Recipe, code, pack
 from app.broker.swap.run import Editor, run
 from app.broker.swap.target import target_of
-from app.uapi.enums import BpfMapType, BpfProgType
+from app.uapi.enums import BpfMapFlag, BpfMapType, BpfProgType
 from app.uapi.loading import ProgSpec, prog_load, prog_test_run
 from app.uapi.syscall import MapSpec, map_lookup, map_update
 from tests.broker.swapping import FRAME, KEY, busy, counting, on_element
@@ -191,6 +191,53 @@ def test_a_field_that_a_program_changes_itself_is_told_as_overtaken(map_fd: int)
         assert Result.OVERTAKEN in results
     finally:
         os.close(prog_fd)
+
+
+@pytest.mark.parametrize("flags", [0, BpfMapFlag.NO_PREALLOC], ids=["preallocated", "not"])
+def test_an_entry_that_programs_keep_replacing_is_seen_replaced_under_an_edit(flags: int) -> None:
+    spec = MapSpec(type=BpfMapType.HASH, key_size=4, value_size=24, max_entries=16, flags=flags, name=b"atlas_race")
+    field = Field(offset_bits=64, size_bits=32)
+    results = set()
+    with live_map(spec, [(KEY, bytes(8) + (100).to_bytes(8, "little") + bytes(8))]) as fd:
+        prog_fd = replacing(fd)
+        try:
+            with Editor(fd, target_of(fd), field) as editor, busy(prog_fd, THREADS, repeat=2_000):
+                for _ in range(20 * EDITS):
+                    outcome = editor.run(Edit(key=KEY, number=101, expected=100))
+                    # 200 is the other key's: an element that was recycled between look-up and swap, and left alone.
+                    if outcome.result is Result.CONFLICT:
+                        assert outcome.before in {101, 200}
+                    else:
+                        assert (outcome.before, outcome.written) == (100, 101)
+                    results.add(outcome.result)
+                    if Result.REPLACED in results:
+                        break
+        finally:
+            os.close(prog_fd)
+    assert Result.REPLACED in results
+
+
+def replacing(map_fd: int) -> int:
+    """A program that puts a new element in the place of the entry, and makes and deletes one under another key."""
+    asm = Assembly()
+    for key, number in ((KEY, 100), ((8).to_bytes(4, "little"), 200)):
+        asm.store_number(U32, R10, -4, int.from_bytes(key, "little"))
+        for at, held in ((-32, 0), (-24, number), (-16, 0)):
+            asm.store_number(U64, R10, at, held)
+        asm.map_fd(R1, map_fd)
+        asm.move(R2, R10)
+        asm.add(R2, -4)
+        asm.move(R3, R10)
+        asm.add(R3, -32)
+        asm.number(R4, 0)
+        asm.call(2)  # bpf_map_update_elem
+    asm.map_fd(R1, map_fd)
+    asm.move(R2, R10)
+    asm.add(R2, -4)
+    asm.call(3)  # bpf_map_delete_elem
+    asm.number(R0, 0)
+    asm.exit()
+    return prog_load(ProgSpec(type=BpfProgType.SCHED_CLS, insns=asm.code(), name=b"replacing"))
 
 
 def test_one_edit_takes_less_than_a_millisecond_with_its_program_loaded_for_it_alone(map_fd: int) -> None:

@@ -98,7 +98,8 @@ class Editor:
     def run(self, edit: Edit) -> Outcome:
         """One edit, and the entry read again.
 
-        raises  BadEdit, NumberTooLarge, KernelError; nothing is written then
+        raises  BadEdit, NumberTooLarge: nothing is written. KernelError: whether it was is not known, since the reading
+                afterwards may have failed too
         """
         self._check(edit)
         method = self.plan.method
