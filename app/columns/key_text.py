@@ -37,6 +37,9 @@ def parse_key(plan: Plan, text: str) -> bytes:
     if text[0] in '{["':
         try:
             document = json.loads(text)
+            json.dumps(document, ensure_ascii=False).encode()  # JSON can spell half of a surrogate pair
+        except UnicodeEncodeError:
+            raise BadKey(f"{ascii(_shown(text))} holds half of a character") from None
         except (ValueError, RecursionError):
             if text[0] != '"':
                 raise BadKey(f"{_shown(text)} is not JSON; a key here looks like {_example(plan)}") from None
@@ -124,7 +127,7 @@ def _write(writer: _Writer, node: Node, given: Any) -> None:
             merged = {name: value for one in given[node.name] if isinstance(one, dict) for name, value in one.items()}
             _write_members(writer, node, merged)
         case NodeKind.TEXT if isinstance(given, str):
-            encoded = given.encode()
+            encoded = _utf8(node, given)
             if len(encoded) > node.count:
                 raise _unfit(node, f"at most {node.count} bytes of text", given)
             writer.put_bytes(node, encoded.ljust(node.count, b"\0"))
@@ -219,13 +222,20 @@ def _octets(node: Node, text: str) -> bytes:
             if len(data) == 4 and size_bytes == 16:
                 data = bytes(10) + b"\xff\xff" + data
     except ValueError:
-        data = text.encode()
+        data = _utf8(node, text)
         if size_bytes in {4, 6, 16} or len(data) > size_bytes:
             raise _unfit(node, f"{size_bytes} bytes as an address or hex:…", text) from None
         data = data.ljust(size_bytes, b"\0")
     if len(data) != size_bytes:
         raise _unfit(node, f"{size_bytes} bytes", text)
     return data
+
+
+def _utf8(node: Node, text: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError:  # half of a surrogate pair
+        raise _unfit(node, "text", ascii(text)) from None
 
 
 def _float(node: Node, given: Any) -> bytes:

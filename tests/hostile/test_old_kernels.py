@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 from flask.testing import FlaskClient
 
-from app.broker import proxied
 from app.broker.host import Host
 from app.broker.iterators import Iterators
 from app.broker.local import LocalTransport
