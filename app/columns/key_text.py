@@ -39,7 +39,7 @@ def parse_key(plan: Plan, text: str) -> bytes:
             document = json.loads(text)
             json.dumps(document, ensure_ascii=False).encode()  # JSON can spell half of a surrogate pair
         except UnicodeEncodeError:
-            raise BadKey(f"{ascii(_shown(text))} holds half of a character") from None
+            raise BadKey(f"{_shown(text)!a} holds half of a character") from None
         except (ValueError, RecursionError):
             if text[0] != '"':
                 raise BadKey(f"{_shown(text)} is not JSON; a key here looks like {_example(plan)}") from None
