@@ -35,23 +35,28 @@ $(BIN)/uv: requirements/uv.txt
 
 build/setup.stamp: requirements/run.txt pyproject.toml $(BIN)/uv
 	@mkdir -p build
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements/run.txt
+	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes -r requirements/run.txt
 	@./tools/link.sh $(VENV)
 	@touch $@
 
 build/dev.stamp: requirements/dev.txt build/setup.stamp
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements/dev.txt
+	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes -r requirements/dev.txt
 	@touch $@
 
 .PHONY: help setup run test test-fast lint fmt bench screenshots lock image clean
 setup: packages-run ## the environment: .venv/bin/bpf-atlas works afterwards
-	@$(MAKE) --no-print-directory build/setup.stamp demo-objects
+	@$(MAKE) --no-print-directory build/setup.stamp demo-objects byte-code
+
+# Byte code is made here, so that commands start quickly also where Python may not write it.
+.PHONY: byte-code
+byte-code:
+	@$(BIN)/python -m compileall -q app demo
 
 run: setup ## everything from a fresh checkout to a running dashboard (DEMO=1: with the demo)
 	$(SUDO) $(BIN)/bpf-atlas serve --listen $(LISTEN) $(if $(DEMO),--demo)
 
 dev: packages-test
-	@$(MAKE) --no-print-directory build/dev.stamp demo-objects
+	@$(MAKE) --no-print-directory build/dev.stamp demo-objects byte-code
 .PHONY: dev
 
 test: dev ## all tests, on the real kernel

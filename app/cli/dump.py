@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -127,18 +127,19 @@ def _read(
     return table, left_out
 
 
-def _chunks(table: Table, form: str, paths: list[str], *, lens: bool) -> Iterator[bytes]:
+def _chunks(table: Table, form: str, paths: list[str], *, lens: bool) -> Iterator[bytes | bytearray]:
     from app.columns import rows
 
     if form == "csv":
         from app.columns import csv_text
 
         return csv_text.csv_chunks(table, columns=paths or None)
-    make: Callable[..., Iterator[bytes]] = rows.json_chunks if form == "json" else rows.ndjson_chunks
-    return make(table, lens=lens)
+    if form == "ndjson":
+        return rows.ndjson_chunks(table, lens=lens)
+    return rows.json_chunks(table, lens=lens)
 
 
-def _stream(chunks: Iterator[bytes]) -> None:
+def _stream(chunks: Iterator[bytes | bytearray]) -> None:
     out = sys.stdout.buffer
     for chunk in chunks:
         rest = memoryview(chunk)

@@ -37,7 +37,9 @@ def chosen(table: Sequence[bytes], index: NDArray[np.intp]) -> Words:
     return texts(table)[index]
 
 
-def join(literals: Sequence[bytes], columns: Sequence[Words | NDArray[np.unsignedinteger | np.signedinteger]]) -> bytes:
+def join(
+    literals: Sequence[bytes], columns: Sequence[Words | NDArray[np.unsignedinteger | np.signedinteger]]
+) -> bytearray:
     """literals[0] column[0] literals[1] … literals[-1], row after row.
 
     columns  integers [n], or uint32[n, words] by `texts` and `chosen`
@@ -64,4 +66,4 @@ def join(literals: Sequence[bytes], columns: Sequence[Words | NDArray[np.unsigne
             out[:] = column
         else:
             decimal(column, out)
-    return bytes(memory.translate(None, b"\0"))
+    return memory.translate(None, b"\0")

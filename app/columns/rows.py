@@ -27,7 +27,7 @@ LENS_ROWS = 1 << 12
 """Rows at a time where people's readings go along, each of which is a cell first."""
 
 
-def json_chunks(table: Table, *, lens: bool = False) -> Iterator[bytes]:
+def json_chunks(table: Table, *, lens: bool = False) -> Iterator[bytes | bytearray]:
     """One JSON list, an entry a line, in pieces; joined they are the document.
 
     Each entry is ``{"key": …, "value": …}``, in per-CPU maps ``{"key": …, "values": [{"cpu": 0, "value": …}, …]}``; a part
@@ -35,7 +35,8 @@ def json_chunks(table: Table, *, lens: bool = False) -> Iterator[bytes]:
     """
     opening = b"[\n"
     for text in _texts(table, b",\n", lens=lens):
-        yield opening + text
+        yield opening
+        yield text
         opening = b",\n"
     yield b"[]\n" if opening == b"[\n" else b"\n]\n"
 
@@ -43,7 +44,7 @@ def json_chunks(table: Table, *, lens: bool = False) -> Iterator[bytes]:
 def ndjson_chunks(table: Table, *, lens: bool = False) -> Iterator[bytes]:
     """The same entries, each on a line of its own."""
     for text in _texts(table, b"\n", lens=lens):
-        yield text + b"\n"
+        yield bytes(text + b"\n")
 
 
 def python_rows(
@@ -81,7 +82,7 @@ def _blocks(table: Table, *, lens: bool) -> Iterator[Texts]:
         yield rows
 
 
-def _texts(table: Table, between: bytes, *, lens: bool) -> Iterator[bytes]:
+def _texts(table: Table, between: bytes, *, lens: bool) -> Iterator[bytes | bytearray]:
     """Rows a block at a time, joined by `between`."""
     render = _Renderer(table.layout)
     if lens or not render.tabular:
@@ -114,7 +115,7 @@ class _Renderer:
         readers = self._row.readers
         return not self._n_cpus and sum(reader.column is not None for reader in readers) * 2 > len(readers)
 
-    def joined(self, block: Table, between: bytes) -> bytes:
+    def joined(self, block: Table, between: bytes) -> bytearray:
         """All rows as one text, `between` between two."""
         of_key = len(self._key.readers)
         columns = []
@@ -122,7 +123,9 @@ class _Renderer:
             data = block.keys if index < of_key else block.values
             columns.append(matrix.texts(reader.texts(data)) if reader.column is None else reader.column(data))
         literals = [*self._row.literals[:-1], self._row.literals[-1] + between]
-        return matrix.join(literals, columns)[: -len(between)]
+        text = matrix.join(literals, columns)
+        del text[-len(between) :]
+        return text
 
     def rows(self, block: Table) -> Texts:
         columns = [reader(block.keys) for reader in self._key.readers]
