@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from flask import Flask
 
 GRACE_S = 10
+STALLED_S = 60
 SHARED_MEMORY = "/dev/shm"  # noqa: S108  (gunicorn makes an unnamed file there, for its heartbeat)
 
 
@@ -76,6 +77,21 @@ class Web(BaseApplication):  # type: ignore[misc]
         return self._app
 
 
+def let_go_of_stalled(listen_fd: int) -> None:
+    """Give up on a client that takes nothing for STALLED_S, by an option that connections inherit: each holds a thread."""
+    listener = socket.socket(fileno=os.dup(listen_fd))
+    try:
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, STALLED_S * 1000)
+    finally:
+        listener.close()
+    logging.getLogger("gunicorn.error").addFilter(_is_news)
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """That a client was given up is no fault of ours."""
+    return not (record.exc_info and isinstance(record.exc_info[1], TimeoutError))
+
+
 def address_of(listen_fd: int) -> str:
     """HOST:PORT that a bound socket listens on."""
     bound = socket.socket(fileno=os.dup(listen_fd))
@@ -94,6 +110,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(asctime)s %(name)s %(levelname)s %(message)s")
     settings = dataclasses.replace(from_environment(data=given.data), listen=address_of(given.listen_fd))
+    let_go_of_stalled(given.listen_fd)
     preload()
     try:
         app = make(settings, Folder.prepare(settings))
