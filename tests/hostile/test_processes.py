@@ -33,7 +33,7 @@ def status(session: requests.Session, service: Service, path: str = "/api/v1/map
     """HTTP status; 0 where nobody answers."""
     try:
         return session.get(service.origin + path, timeout=20, allow_redirects=False).status_code
-    except requests.ConnectionError:
+    except requests.RequestException:  # nobody there, or killed within its answer
         return 0
 
 
