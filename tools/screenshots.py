@@ -95,7 +95,15 @@ def service() -> Iterator[str]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     with tempfile.TemporaryDirectory() as data:
-        command = [str(ROOT / ".venv/bin/bpf-atlas"), "serve", "--demo", "--listen", f"127.0.0.1:{port}", "--data", f"{data}/atlas"]
+        command = [
+            str(ROOT / ".venv/bin/bpf-atlas"),
+            "serve",
+            "--demo",
+            "--listen",
+            f"127.0.0.1:{port}",
+            "--data",
+            f"{data}/atlas",
+        ]
         Path(data).chmod(0o755)
         process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
         try:

@@ -31,7 +31,9 @@ CURSOR_KEY_BYTES = 1024
 SMALL_ENTRIES = 1 << 14
 """Maps of at most so many entries are read whole at once: their first page is a view like any other."""
 
-_CURSOR = re.compile(r"(?:v(?P<view>[A-Za-z0-9_-]{12})\.(?P<offset>[0-9]{1,12})|k(?P<key>(?:[0-9a-f]{2})*)(?:\.(?P<shown>[0-9]{1,4}))?)")
+_CURSOR = re.compile(
+    r"(?:v(?P<view>[A-Za-z0-9_-]{12})\.(?P<offset>[0-9]{1,12})|k(?P<key>(?:[0-9a-f]{2})*)(?:\.(?P<shown>[0-9]{1,4}))?)"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +91,11 @@ def read_page(opened: OpenMap, views: Views, query: Query, *, max_entries: int) 
         page = _first(opened, limit)
         if page is not None:
             return page
-    view = views.get(view_token, identity(opened.facts)) if view_token else read_view(opened, views, max_entries=max_entries)
+    view = (
+        views.get(view_token, identity(opened.facts))
+        if view_token
+        else read_view(opened, views, max_entries=max_entries)
+    )
     selected = select(views, view, where=query.where, sort=query.sort)
     if after_key is not None:
         offset = _behind(view.sheet.table, after_key, offset)

@@ -27,7 +27,9 @@ STREAM_BYTES = 1 << 18
 """Raw bytes that are turned into text at once: a client that does not read holds that text for as long."""
 
 
-def download(backend: Backend, opened: OpenMap, *, kind: str, where: str, sort: str, cursor: str, columns: list[str]) -> Response:
+def download(
+    backend: Backend, opened: OpenMap, *, kind: str, where: str, sort: str, cursor: str, columns: list[str]
+) -> Response:
     """All entries that match, in order.
 
     cursor   of the page that the link is on: its reading is used while it is kept

@@ -69,7 +69,17 @@ def draw(plan: Plan) -> Drawing | None:
             y = row_start // (ROW_BYTES * 8) * ROW_PX
             if owner < 0:
                 size = (end - at) // 8
-                boxes.append(Box(x, y, width, "", "", f"padding: {size or f'{end - at} bits'}{' B' if size else ''} at byte {at // 8}", "hole"))
+                boxes.append(
+                    Box(
+                        x,
+                        y,
+                        width,
+                        "",
+                        "",
+                        f"padding: {size or f'{end - at} bits'}{' B' if size else ''} at byte {at // 8}",
+                        "hole",
+                    )
+                )
             else:
                 node = leaves[owner]
                 turns.setdefault(owner, len(turns))
@@ -86,7 +96,9 @@ def draw(plan: Plan) -> Drawing | None:
             at = end
     rows = -(-shown_bytes // ROW_BYTES)
     offsets = tuple((row * ROW_BYTES, row * ROW_PX) for row in range(rows))
-    return Drawing(tuple(boxes), offsets, LEFT_PX + ROW_BYTES * BYTE_PX + 2, rows * ROW_PX + 2, plan.size_bytes - shown_bytes)
+    return Drawing(
+        tuple(boxes), offsets, LEFT_PX + ROW_BYTES * BYTE_PX + 2, rows * ROW_PX + 2, plan.size_bytes - shown_bytes
+    )
 
 
 def _fit(text: str, width_px: int, char_px: float = CHAR_PX) -> str:

@@ -38,7 +38,9 @@ FOLD = re.compile(r"@\w+")
 FOLD_WORDS = {"sum": ", added up", "min": ", the smallest", "max": ", the largest", "each": ""}
 FILLER = re.compile(r"(?:.*\.)?_*(?:pad(?:ding)?|reserved|rsvd|unused)_?[0-9]*", re.IGNORECASE)
 """Fields that only fill a hole: left out until somebody asks for them."""
-OWNED = frozenset({Enumerate.SOCKETS, Enumerate.INODES, Enumerate.TASKS, Enumerate.CGROUPS, Enumerate.RING, Enumerate.PEEK})
+OWNED = frozenset(
+    {Enumerate.SOCKETS, Enumerate.INODES, Enumerate.TASKS, Enumerate.CGROUPS, Enumerate.RING, Enumerate.PEEK}
+)
 """Types whose shown keys are not what a look-up takes."""
 COMPLETENESS = {
     Completeness.EXACT: ("ok", "one moment, complete"),
@@ -176,7 +178,9 @@ def read_sheet(backend: Backend, opened: OpenMap, state: EntriesState) -> Sheet:
         page=page,
         clock=_clock(reading.ended_at_ns),
         took_ms=max(round((reading.ended_at_ns - reading.started_at_ns) / 1e6), 0),
-        trust=COMPLETENESS[reading.completeness] if page.matched is not None else ("", "the first of the map, read just now"),
+        trust=COMPLETENESS[reading.completeness]
+        if page.matched is not None
+        else ("", "the first of the map, read just now"),
         rows=_rows_text(page, len(lines), opened),
         notes=list(page.sheet.notes),
     )
@@ -204,11 +208,17 @@ def _folded(layout: Layout, chosen: list[Head], state: EntriesState) -> list[Hea
     if not layout.n_cpus or state.fold == "sum":
         return chosen
     plain = [one.group == "key" or "@" in one.path for one in chosen]
-    return [each for one, keep in zip(chosen, plain, strict=True) for each in ([one] if keep else _fold(layout, one, state))][:HEAD_LIMIT]
+    return [
+        each for one, keep in zip(chosen, plain, strict=True) for each in ([one] if keep else _fold(layout, one, state))
+    ][:HEAD_LIMIT]
 
 
 def _fold(layout: Layout, one: Head, state: EntriesState) -> list[Head]:
-    ways = [f"cpu{cpu}" for cpu in range(min(layout.n_cpus, MAX_CPUS_AS_COLUMNS))] if state.fold == "each" else [state.fold]
+    ways = (
+        [f"cpu{cpu}" for cpu in range(min(layout.n_cpus, MAX_CPUS_AS_COLUMNS))]
+        if state.fold == "each"
+        else [state.fold]
+    )
     folded = []
     for way in ways:
         try:
@@ -266,7 +276,9 @@ def _choices(opened: OpenMap, state: EntriesState) -> list[tuple[Head, bool]]:
 def _exact(opened: OpenMap, text: str) -> Response | str:
     if opened.facts.type == BpfMapType.BLOOM_FILTER:
         maybe = is_member(opened, parse(opened, text))
-        return "Maybe: the filter has all bits of this value set." if maybe else "Surely not: this value was never put in."
+        return (
+            "Maybe: the filter has all bits of this value set." if maybe else "Surely not: this value was never put in."
+        )
     key = parse(opened, text)
     return as_response(redirect(f"/maps/{opened.facts.id}/entries/{key.hex()}", code=303))
 

@@ -76,7 +76,9 @@ def blueprint(backend: Backend) -> Blueprint:
                 json=json_text(sheet),
                 notes=list(sheet.notes),
                 clock_ns=sheet.reading.ended_at_ns,
-                nested=int.from_bytes(table.values[0][:4].tobytes(), "little") if opened.kind.meaning is Meaning.MAP_ID else 0,
+                nested=int.from_bytes(table.values[0][:4].tobytes(), "little")
+                if opened.kind.meaning is Meaning.MAP_ID
+                else 0,
             )
 
     return bp
@@ -134,7 +136,9 @@ def _part(table: Table, group: str, plan: Plan, datas: list[tuple[str, bytes]]) 
                     folds = []
                     break
         line = cells(table, [one, *folds], [0], shown)[0]
-        rows.append(FieldRow(head=one, offset=_bits(node.offset_bits), size=_bits(node.size_bits), cell=line[0], cpus=line[1:]))
+        rows.append(
+            FieldRow(head=one, offset=_bits(node.offset_bits), size=_bits(node.size_bits), cell=line[0], cpus=line[1:])
+        )
     what = f"{plan.type_name} · {plan.size_bytes} B" if plan.type_name else f"{plan.size_bytes} B"
     return Part(
         title=group,

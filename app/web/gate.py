@@ -12,7 +12,15 @@ from app.web.problems import ForeignRequest, NotSignedIn
 from app.web.sessions import Session, Sessions
 
 OPEN_ENDPOINTS = frozenset(
-    {"login.form", "login.submit", "health.healthz", "health.readyz", "assets.static", "headers.csp_report", "login.theme"}
+    {
+        "login.form",
+        "login.submit",
+        "health.healthz",
+        "health.readyz",
+        "assets.static",
+        "headers.csp_report",
+        "login.theme",
+    }
 )
 """Reached without a session. Everything that is not in here needs one: tests walk the route table."""
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})

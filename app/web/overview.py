@@ -245,7 +245,9 @@ def line(row: MapRow, names: TypeNames) -> Line:
 
 def glance(found: Listing, growth: list[Growth]) -> list[tuple[str, list[Hint], str]]:
     """(heading, hints, what to say when there are none)."""
-    fullest = sorted((row for row in found.rows if row.pressure and row.kind.may_overflow), key=lambda row: -(row.pressure or 0))[:GLANCE_ROWS]
+    fullest = sorted(
+        (row for row in found.rows if row.pressure and row.kind.may_overflow), key=lambda row: -(row.pressure or 0)
+    )[:GLANCE_ROWS]
     by_id = {row.facts.id: row for row in found.rows}
     growing = [
         Hint(map_id=one.map_id, name=display_name(by_id[one.map_id]), says=_rate_text(one.per_minute, one.full_in_s))
@@ -266,7 +268,11 @@ def glance(found: Listing, growth: list[Growth]) -> list[tuple[str, list[Hint], 
 def worth_a_look(found: Listing) -> list[Hint]:
     """Maps that waste memory or hide what they hold, heaviest first within each reason."""
     rows = sorted(found.rows, key=lambda row: -row.facts.memlock_bytes)
-    hints = [_hint(row, f"pinned, used by nothing, {bytes_text(row.facts.memlock_bytes)}") for row in rows if row.pins and row.unreferenced]
+    hints = [
+        _hint(row, f"pinned, used by nothing, {bytes_text(row.facts.memlock_bytes)}")
+        for row in rows
+        if row.pins and row.unreferenced
+    ]
     hints += [
         _hint(row, f"no program uses it, {bytes_text(row.facts.memlock_bytes)}")
         for row in rows

@@ -70,4 +70,6 @@ class DataUnusable(WebError):
     """The web's folder cannot be made or written."""
 
     def __init__(self, path: str, reason: str) -> None:
-        super().__init__(f"{path} cannot be written ({reason}): make room there, or choose another directory with --data")
+        super().__init__(
+            f"{path} cannot be written ({reason}): make room there, or choose another directory with --data"
+        )

@@ -55,7 +55,9 @@ class HostFacts:
 
 def install(app: Flask, templates: Path, assets: Assets, client: Client) -> None:
     """Read every template, so that a request opens no file; set filters and the frame's variables."""
-    app.jinja_env.loader = DictLoader({path.relative_to(templates).as_posix(): path.read_text() for path in templates.rglob("*.html")})
+    app.jinja_env.loader = DictLoader(
+        {path.relative_to(templates).as_posix(): path.read_text() for path in templates.rglob("*.html")}
+    )
     app.jinja_env.undefined = StrictUndefined
     app.jinja_env.trim_blocks = True
     app.jinja_env.lstrip_blocks = True

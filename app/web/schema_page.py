@@ -90,7 +90,16 @@ def _part(title: str, plan: Plan, type_id: int, schema: Schema, language: str) -
             problem = str(error)
     else:
         rows = [
-            Row(0, node.path, node.path or title, node.type_name, node.offset_bits, node.size_bits, is_padding=False, note="")
+            Row(
+                0,
+                node.path,
+                node.path or title,
+                node.type_name,
+                node.offset_bits,
+                node.size_bits,
+                is_padding=False,
+                note="",
+            )
             for node in plan.leaves()
         ]
     drawing = draw(plan)

@@ -108,7 +108,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--listen-fd", type=int, required=True, help="a bound TCP socket, inherited")
     parser.add_argument("--data", type=Path, required=True, help="the data directory")
     given = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    logging.basicConfig(
+        level=logging.WARNING, stream=sys.stderr, format="%(asctime)s %(name)s %(levelname)s %(message)s"
+    )
     settings = dataclasses.replace(from_environment(data=given.data), listen=address_of(given.listen_fd))
     let_go_of_stalled(given.listen_fd)
     preload()

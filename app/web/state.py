@@ -38,7 +38,9 @@ class EntriesState:
         download = str(change.pop("format", ""))
         other = replace(self, key="", **change)  # type: ignore[arg-type]
         pairs: list[tuple[str, str]] = [
-            (name, value) for name, value in (("where", other.where), ("sort", other.sort), ("cursor", other.cursor)) if value
+            (name, value)
+            for name, value in (("where", other.where), ("sort", other.sort), ("cursor", other.cursor))
+            if value
         ]
         if other.limit != DEFAULT_LIMIT:
             pairs.append(("limit", str(other.limit)))

@@ -37,7 +37,9 @@ def sentence(text: str) -> Markup:
     pieces = [escape(piece) for piece in shown.split("`")]
     if len(pieces) % 2 == 0:
         return Markup("`").join(pieces)
-    return Markup("").join(Markup("<code>{}</code>").format(piece) if at % 2 else piece for at, piece in enumerate(pieces))
+    return Markup("").join(
+        Markup("<code>{}</code>").format(piece) if at % 2 else piece for at, piece in enumerate(pieces)
+    )
 
 
 def thousands(number: int) -> str:

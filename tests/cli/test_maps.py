@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import os
 
 import pytest
@@ -105,7 +106,7 @@ def test_show_has_all_of_the_list_and_the_schema(run: Run) -> None:
         shown = run("show", map_id, "--json").document
         text = run("show", map_id).text
     assert {name: shown[name] for name in row} == row
-    assert "enum verdict verdict;" in shown["schema"]["value"]
+    assert re.search(r"enum verdict verdict;\s+/\* ", shown["schema"]["value"]), "offsets stand beside the members"
     assert "\n    enum verdict verdict;\n" in text
     assert "\\t" not in text
     assert f"#{map_id} cli_flows" in text

@@ -122,9 +122,22 @@ def test_whatever_is_typed_a_key_is_bytes_or_an_error(text: str) -> None:
             assert len(parse_key(plan, text)) == plan.size_bytes
 
 
-@pytest.mark.parametrize("document", ['"\\ud800"', '["\\ud800"]', '{"prefixlen":"\\ud800","data":"x"}', '{"prefixlen":1,"data":"\\udfff"}', '{"\\ud800":1}'])
+@pytest.mark.parametrize(
+    "document",
+    [
+        '"\\ud800"',
+        '["\\ud800"]',
+        '{"prefixlen":"\\ud800","data":"x"}',
+        '{"prefixlen":1,"data":"\\udfff"}',
+        '{"\\ud800":1}',
+    ],
+)
 def test_half_of_a_surrogate_pair_is_refused_in_words_that_can_be_sent(document: str) -> None:
-    for plan in (plan_made([("prefixlen", "u32", 4), ("data", "bytes", 4)]), plan_raw(4), plan_made([("comm", "text", 4)])):
+    for plan in (
+        plan_made([("prefixlen", "u32", 4), ("data", "bytes", 4)]),
+        plan_raw(4),
+        plan_made([("comm", "text", 4)]),
+    ):
         with pytest.raises(BadKey) as refused:
             parse_key(plan, document)
         str(refused.value).encode()

@@ -43,7 +43,9 @@ def test_the_byte_order_of_the_column_does_not_matter(values):
     st.integers(1, 30).flatmap(
         lambda n: st.tuples(
             npst.arrays(np.int64, n),
-            st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=9), min_size=n, max_size=n),
+            st.lists(
+                st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=9), min_size=n, max_size=n
+            ),
             npst.arrays(np.intp, n, elements=st.integers(0, 2)),
         )
     ),

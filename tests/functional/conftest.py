@@ -53,7 +53,9 @@ class Service:
     def processes(self) -> dict[str, list[int]]:
         """Pids of the service's processes by room."""
         found: dict[str, list[int]] = {}
-        for line in subprocess.run(["ps", "-ww", "-eo", "pid,ppid,args"], capture_output=True, text=True, check=True).stdout.splitlines():
+        for line in subprocess.run(
+            ["ps", "-ww", "-eo", "pid,ppid,args"], capture_output=True, text=True, check=True
+        ).stdout.splitlines():
             match = re.match(r"\s*(\d+)\s+\d+ .*-m app\.(\w+) .*--data " + re.escape(str(self.data)), line)
             if match:
                 found.setdefault(match[2], []).append(int(match[1]))
@@ -82,7 +84,10 @@ def service(demo: Demo) -> Iterator[Service]:
             pytest.fail(f"serve printed no link: {log.read_text()}")
         answer = requests.get(link, timeout=10, allow_redirects=False)
         parts = urlsplit(link)
-        cookies = [{"name": name, "value": value, "url": f"{parts.scheme}://{parts.netloc}"} for name, value in answer.cookies.items()]
+        cookies = [
+            {"name": name, "value": value, "url": f"{parts.scheme}://{parts.netloc}"}
+            for name, value in answer.cookies.items()
+        ]
         yield Service(f"{parts.scheme}://{parts.netloc}", data, cookies, process.pid, log)
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 0
@@ -128,7 +133,9 @@ class Windows:
         self._service = service
         self._open: list[BrowserContext] = []
 
-    def new(self, *, width: int = 1440, theme: Any = "light", javascript: bool = True, signed_in: bool = True) -> Visitor:
+    def new(
+        self, *, width: int = 1440, theme: Any = "light", javascript: bool = True, signed_in: bool = True
+    ) -> Visitor:
         context = self._chromium.new_context(
             viewport={"width": width, "height": 900}, color_scheme=theme, java_script_enabled=javascript
         )
@@ -137,10 +144,19 @@ class Windows:
         self._open.append(context)
         page = context.new_page()
         complaints: list[str] = []
-        page.on("console", lambda message: complaints.append(message.text) if message.type in {"error", "warning"} else None)
+        page.on(
+            "console", lambda message: complaints.append(message.text) if message.type in {"error", "warning"} else None
+        )
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on("dialog", lambda dialog: (complaints.append(f"dialog: {dialog.message}"), dialog.dismiss()))
-        page.on("request", lambda request: None if request.url.startswith((self._service.origin, "data:")) else complaints.append(f"foreign: {request.url}"))
+        page.on(
+            "request",
+            lambda request: (
+                None
+                if request.url.startswith((self._service.origin, "data:"))
+                else complaints.append(f"foreign: {request.url}")
+            ),
+        )
         return Visitor(page, context, complaints, self._service.origin)
 
     def close(self) -> None:

@@ -61,19 +61,31 @@ def test_a_foreign_page_cannot_frame_or_read_the_dashboard(windows: Windows, ser
     visitor.page.wait_for_timeout(500)
     frame = visitor.page.frames[-1]
     assert "maps on" not in frame.content()
-    read = visitor.page.evaluate("url => fetch(url, {credentials: 'include'}).then(() => 'read', () => 'refused')", f"{service.origin}/api/v1/maps")
+    read = visitor.page.evaluate(
+        "url => fetch(url, {credentials: 'include'}).then(() => 'read', () => 'refused')",
+        f"{service.origin}/api/v1/maps",
+    )
     assert read == "refused"
 
 
 def test_service_processes_hold_no_map_and_no_right(service: Service) -> None:
-    for path in ("/", f"/maps/{service.maps()['flows']}?sort=-value.packets", f"/maps/{service.maps()['flows']}?format=json"):
+    for path in (
+        "/",
+        f"/maps/{service.maps()['flows']}?sort=-value.packets",
+        f"/maps/{service.maps()['flows']}?format=json",
+    ):
         assert service.get(path).status_code == 200
     pids = service.processes()
     assert set(pids) >= {"broker", "web", "recorder"}
     ours = {f"map_id:\t{map_id}" for map_id in service.maps().values()}
     for room, numbers in pids.items():
         for pid in numbers:
-            held = [line for path in Path(f"/proc/{pid}/fdinfo").iterdir() for line in path.read_text().splitlines() if line in ours]
+            held = [
+                line
+                for path in Path(f"/proc/{pid}/fdinfo").iterdir()
+                for line in path.read_text().splitlines()
+                if line in ours
+            ]
             assert held == [], room
     for pid in pids["web"]:
         status = Path(f"/proc/{pid}/status").read_text()
@@ -86,6 +98,13 @@ def test_service_processes_hold_no_map_and_no_right(service: Service) -> None:
 
 
 def test_nothing_was_logged_as_a_fault(service: Service) -> None:
-    for path in ("/maps/0", "/maps/4294967295", "/maps/x/schema", "/?page=-1", f"/maps/{service.maps()['flows']}?limit=99999999999", "/nothing"):
+    for path in (
+        "/maps/0",
+        "/maps/4294967295",
+        "/maps/x/schema",
+        "/?page=-1",
+        f"/maps/{service.maps()['flows']}?limit=99999999999",
+        "/nothing",
+    ):
         assert service.get(path).status_code in {400, 404}
     assert "Traceback" not in service.log.read_text()

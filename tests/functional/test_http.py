@@ -29,10 +29,24 @@ def answer_to(service: Service, request: str) -> str:
         pytest.param("GET /healthz HTTP/1.1\n\n", {"400"}, id="no host"),
         pytest.param("GET /healthz HTTP/1.0\n\n", {"400"}, id="no host, old protocol"),
         pytest.param("GET /healthz HTTP/1.1\nHost: HOST\nHost: evil.example\n\n", {"400", "421"}, id="two hosts"),
-        pytest.param("GET /healthz HTTP/1.1\nHost: evil.example\nHost: HOST\n\n", {"400", "421"}, id="two hosts, ours last"),
-        pytest.param("GET /healthz HTTP/1.1\nHost: HOST\nX-Forwarded-Host: evil.example\nX-Forwarded-Proto: https\n\n", {"200"}, id="proxy headers from nobody"),
-        pytest.param("POST /login HTTP/1.1\nHost: HOST\nContent-Length: 3\nTransfer-Encoding: chunked\n\n0\n\n", {"400"}, id="two lengths"),
-        pytest.param("POST /login HTTP/1.1\nHost: HOST\nOrigin: http://HOST\nContent-Length: 2000000\n\nx", {"413"}, id="body beyond the limit"),
+        pytest.param(
+            "GET /healthz HTTP/1.1\nHost: evil.example\nHost: HOST\n\n", {"400", "421"}, id="two hosts, ours last"
+        ),
+        pytest.param(
+            "GET /healthz HTTP/1.1\nHost: HOST\nX-Forwarded-Host: evil.example\nX-Forwarded-Proto: https\n\n",
+            {"200"},
+            id="proxy headers from nobody",
+        ),
+        pytest.param(
+            "POST /login HTTP/1.1\nHost: HOST\nContent-Length: 3\nTransfer-Encoding: chunked\n\n0\n\n",
+            {"400"},
+            id="two lengths",
+        ),
+        pytest.param(
+            "POST /login HTTP/1.1\nHost: HOST\nOrigin: http://HOST\nContent-Length: 2000000\n\nx",
+            {"413"},
+            id="body beyond the limit",
+        ),
         pytest.param("GET /" + "x" * 9000 + " HTTP/1.1\nHost: HOST\n\n", {"400", "414"}, id="endless address"),
         pytest.param("BREW / HTTP/1.1\nHost: HOST\n\n", {"405", "303", "400", "403"}, id="unknown method"),
     ],

@@ -23,7 +23,7 @@ def test_list_map_filter_entry_schema(windows: Windows, service: Service) -> Non
     page.locator("tbody").get_by_role("link", name="flows", exact=True).click()
     expect(page.get_by_role("heading", level=1)).to_have_text("flows")
 
-    page.get_by_label("Filter entries").fill('key.proto == 6 and value.packets > 2')
+    page.get_by_label("Filter entries").fill("key.proto == 6 and value.packets > 2")
     page.get_by_role("button", name="Filter", exact=True).click()
     expect(page.get_by_label("Filter entries")).to_have_value("key.proto == 6 and value.packets > 2")
     expect(page.locator("tbody tr").first).to_contain_text("TCP")

@@ -24,7 +24,17 @@ from tests.livemaps import live_map, u32, u64
 __all__ = ["own_service"]
 
 pytestmark = pytest.mark.kernel
-ALL = ("", "?sort=-value", "?where=value+>+3", "?format=json", "?format=ndjson", "?format=csv", "/schema", "/relations", "/entries/01000000")
+ALL = (
+    "",
+    "?sort=-value",
+    "?where=value+>+3",
+    "?format=json",
+    "?format=ndjson",
+    "?format=csv",
+    "/schema",
+    "/relations",
+    "/entries/01000000",
+)
 
 
 def fill(fd: int, number: int, start: int = 0) -> None:
@@ -50,7 +60,9 @@ def test_each_page_of_a_map_that_is_gone(someone: FlaskClient, caplog: pytest.Lo
     assert caplog.records == []
 
 
-def test_a_map_that_is_emptied_and_filled_between_two_pages(someone: FlaskClient, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_map_that_is_emptied_and_filled_between_two_pages(
+    someone: FlaskClient, caplog: pytest.LogCaptureFixture
+) -> None:
     with live_map(MapSpec(type=BpfMapType.HASH, key_size=4, value_size=8, max_entries=100_000)) as fd:
         fill(fd, 30_000)
         map_id = objects.map_info(fd).id
@@ -76,8 +88,13 @@ def test_a_map_that_is_emptied_and_filled_between_two_pages(someone: FlaskClient
     assert caplog.records == []
 
 
-@pytest.mark.parametrize("change", [{"value_size": 16}, {"key_size": 8}, {"type": BpfMapType.LRU_HASH}, {"max_entries": 77}, {"name": b"other"}])
-def test_a_cursor_of_a_map_that_became_another(app: Flask, someone: FlaskClient, monkeypatch: pytest.MonkeyPatch, change: dict[str, int]) -> None:
+@pytest.mark.parametrize(
+    "change",
+    [{"value_size": 16}, {"key_size": 8}, {"type": BpfMapType.LRU_HASH}, {"max_entries": 77}, {"name": b"other"}],
+)
+def test_a_cursor_of_a_map_that_became_another(
+    app: Flask, someone: FlaskClient, monkeypatch: pytest.MonkeyPatch, change: dict[str, int]
+) -> None:
     """The kernel gives an id again after 2³¹ others: here the broker opens another map under the same id."""
     spec = {"type": BpfMapType.HASH, "key_size": 4, "value_size": 8, "max_entries": 1000, "name": b"same"}
     with live_map(MapSpec(**spec)) as fd, live_map(MapSpec(**(spec | change))) as other:
@@ -166,7 +183,9 @@ def test_a_map_ends_with_its_owner_although_readings_of_it_are_kept(own_service:
         for suffix in (*ALL, "?sort=key&limit=10"):
             assert status(session, own_service, f"/maps/{map_id}{suffix}") == 200
         stream = session.get(f"{own_service.origin}/maps/{map_id}?format=ndjson", stream=True, timeout=10)
-        cursor = session.get(f"{own_service.origin}/api/v1/maps/{map_id}/entries?sort=key", timeout=10).json()["next_cursor"]
+        cursor = session.get(f"{own_service.origin}/api/v1/maps/{map_id}/entries?sort=key", timeout=10).json()[
+            "next_cursor"
+        ]
         assert cursor
     finally:
         os.close(fd)

@@ -56,7 +56,11 @@ def clean(text: str) -> None:
 def held_by(fd: int, comm: bytes) -> Iterator[None]:
     """A process of that name holds the descriptor."""
     holder = subprocess.Popen(
-        [sys.executable, "-c", HOLDER, comm.hex()], pass_fds=[fd], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", HOLDER, comm.hex()],
+        pass_fds=[fd],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     )
     try:
         assert holder.stdout is not None
@@ -115,7 +119,9 @@ def test_what_pins_are_called(app, someone: FlaskClient, bpffs: Path, no_service
             Path(os.fsdecode(folder)).rmdir()
 
 
-@pytest.mark.parametrize("value", [*NAMES.values(), b"\0" * 15 + b"x", bytes(range(16, 32)), "\u200b\ufeff\u2066".encode()])
+@pytest.mark.parametrize(
+    "value", [*NAMES.values(), b"\0" * 15 + b"x", bytes(range(16, 32)), "\u200b\ufeff\u2066".encode()]
+)
 def test_what_values_hold(someone: FlaskClient, no_service: Path, value: bytes) -> None:
     spec = MapSpec(type=BpfMapType.HASH, key_size=4, value_size=32, max_entries=4)
     with live_map(spec, [(u32(1), value[:32].ljust(32, b"\0"))]) as fd:
@@ -127,7 +133,24 @@ def test_what_values_hold(someone: FlaskClient, no_service: Path, value: bytes) 
         clean(run_in(no_service, "dump", map_id).text)
 
 
-HOSTILE_TYPES = ["<img>", "a b", "a\nb", "union", "int", "a\u202eb", '"', "*/", "a" * 120, "fn", "type", "class", "__del__", "0x", "ε", "\x7f"]
+HOSTILE_TYPES = [
+    "<img>",
+    "a b",
+    "a\nb",
+    "union",
+    "int",
+    "a\u202eb",
+    '"',
+    "*/",
+    "a" * 120,
+    "fn",
+    "type",
+    "class",
+    "__del__",
+    "0x",
+    "ε",
+    "\x7f",
+]
 
 
 @pytest.mark.parametrize("name", HOSTILE_TYPES, ids=ascii)
@@ -145,11 +168,27 @@ def test_what_types_and_fields_are_called(someone: FlaskClient, no_service: Path
         except KernelError:
             continue
         accepted += 1
-        spec = MapSpec(type=BpfMapType.HASH, key_size=4, value_size=4, max_entries=4, btf_fd=btf, btf_key_type_id=number, btf_value_type_id=struct)
+        spec = MapSpec(
+            type=BpfMapType.HASH,
+            key_size=4,
+            value_size=4,
+            max_entries=4,
+            btf_fd=btf,
+            btf_key_type_id=number,
+            btf_value_type_id=struct,
+        )
         try:
             with live_map(spec, [(u32(1), u32(1))]) as fd:
                 map_id = objects.map_info(fd).id
-                paths = ["", "?format=csv", "?format=json", f"?sort=value.{name}", f"?where=value.{name}+==+1", "/entries/01000000", "/relations"]
+                paths = [
+                    "",
+                    "?format=csv",
+                    "?format=json",
+                    f"?sort=value.{name}",
+                    f"?where=value.{name}+==+1",
+                    "/entries/01000000",
+                    "/relations",
+                ]
                 for path in (*paths, *(f"/schema?lang={language}" for language in ("c", "rust", "go", "python"))):
                     answer = someone.get(f"/maps/{map_id}{path}")
                     assert answer.status_code in {200, 422, 400}, (path, answer.text[-300:])

@@ -14,7 +14,26 @@ from tests.hostile.zoo import zoo
 
 pytestmark = pytest.mark.kernel
 
-NUMBERS = ["0", "-1", "1", "2", "4294967295", "4294967296", "9" * 23, "١", "²", "1e3", "0x10", "1.5", "NaN", "", " ", "+1", "1_000", "9" * 3000]
+NUMBERS = [
+    "0",
+    "-1",
+    "1",
+    "2",
+    "4294967295",
+    "4294967296",
+    "9" * 23,
+    "١",
+    "²",
+    "1e3",
+    "0x10",
+    "1.5",
+    "NaN",
+    "",
+    " ",
+    "+1",
+    "1_000",
+    "9" * 3000,
+]
 TEXTS = [
     "x", "<img src=x>", "\0", "\u202e", "a" * 4001, "a" * 3999, "\r\nX: y", "{}", "[]", "null", '"', '"\\', '"\\ud800"', "{{7*7}}", "%s%n", "../../etc",
     "(" * 1500, "not " * 900 + "x", "-" * 3000, "value", "key", "value.", "value..", ".", "value[", "value[0", f"value[{'9' * 20}]", "value@", "value@min",
@@ -25,7 +44,27 @@ TEXTS = [
     "k", "k00", "k" + "00" * 4 + ".9999", "k" + "0" * 3999, "vabcdefghijkl.0", "vabcdefghijkl.999999999999", "v" + "é" * 12 + ".0",
 ]  # fmt: skip
 BYTES = [b"\xff\xfe", b"\xed\xa0\x80", b"\xc0\x80", b"%", b"%zz", b"\xf4\x90\x80\x80"]
-PARAMETERS = ("where", "sort", "limit", "cursor", "col", "lens", "fold", "key", "format", "set", "lang", "q", "family", "only", "page", "live", "have", "next", "token")
+PARAMETERS = (
+    "where",
+    "sort",
+    "limit",
+    "cursor",
+    "col",
+    "lens",
+    "fold",
+    "key",
+    "format",
+    "set",
+    "lang",
+    "q",
+    "family",
+    "only",
+    "page",
+    "live",
+    "have",
+    "next",
+    "token",
+)
 HEADERS: list[dict[str, str]] = [
     {}, {}, {"HX-Request": "true"}, {"HX-Request": "true", "HX-Current-URL": "http://["}, {"Accept-Encoding": "\xff"}, {"Authorization": "Bearer \xe9"},
     {"Cookie": "bpf-atlas-theme=\"<script>\""}, {"Sec-Fetch-Site": "cross-site"}, {"Accept": "application/xml"}, {"Range": "bytes=0-"},
@@ -45,7 +84,10 @@ def encoded(value: str | bytes) -> str:
 def check(client: FlaskClient, path: str, headers: dict[str, str] | None = None) -> None:
     answer = client.get(path, headers=headers or {})
     assert answer.status_code < 500, (path[:300], answer.text[-500:])
-    assert answer.status_code in {200, 204, 303, 308, 400, 401, 403, 404, 405, 409, 410, 414, 422, 429}, (path[:300], answer.status_code)
+    assert answer.status_code in {200, 204, 303, 308, 400, 401, 403, 404, 405, 409, 410, 414, 422, 429}, (
+        path[:300],
+        answer.status_code,
+    )
     if answer.status_code in {303, 308}:
         assert answer.headers["Location"].startswith(("/", "http://127.0.0.1:8470/")), path
         assert not answer.headers["Location"].startswith("//"), path
@@ -57,7 +99,9 @@ def check(client: FlaskClient, path: str, headers: dict[str, str] | None = None)
     answer.close()
 
 
-def test_each_parameter_with_each_value(someone: FlaskClient, maps: list[int], caplog: pytest.LogCaptureFixture) -> None:
+def test_each_parameter_with_each_value(
+    someone: FlaskClient, maps: list[int], caplog: pytest.LogCaptureFixture
+) -> None:
     chosen = random.Random(3)
     every = [*NUMBERS, *TEXTS, *BYTES]
     for parameter in PARAMETERS:
@@ -66,11 +110,17 @@ def test_each_parameter_with_each_value(someone: FlaskClient, maps: list[int], c
             check(someone, f"/maps/{maps[0]}?{query}")
             check(someone, f"/maps/{chosen.choice(maps)}?{query}")
             check(someone, f"/api/v1/maps/{chosen.choice(maps)}/entries?{query}")
-            check(someone, chosen.choice(["/", "/login", f"/maps/{maps[0]}/schema", f"/maps/{maps[1]}/relations", "/api/v1/maps"]) + f"?{query}")
+            check(
+                someone,
+                chosen.choice(["/", "/login", f"/maps/{maps[0]}/schema", f"/maps/{maps[1]}/relations", "/api/v1/maps"])
+                + f"?{query}",
+            )
     assert [record for record in caplog.records if record.exc_info] == []
 
 
-def test_each_route_with_each_piece(app: Flask, someone: FlaskClient, maps: list[int], caplog: pytest.LogCaptureFixture) -> None:
+def test_each_route_with_each_piece(
+    app: Flask, someone: FlaskClient, maps: list[int], caplog: pytest.LogCaptureFixture
+) -> None:
     rules = [rule for rule in app.url_map.iter_rules() if rule.arguments]
     assert len(rules) > 5
     for rule in rules:
@@ -86,14 +136,25 @@ def test_each_route_with_each_piece(app: Flask, someone: FlaskClient, maps: list
     assert [record for record in caplog.records if record.exc_info] == []
 
 
-def test_each_route_with_each_method(app: Flask, someone: FlaskClient, maps: list[int], caplog: pytest.LogCaptureFixture) -> None:
+def test_each_route_with_each_method(
+    app: Flask, someone: FlaskClient, maps: list[int], caplog: pytest.LogCaptureFixture
+) -> None:
     for rule in app.url_map.iter_rules():
         path = rule.rule.replace("<map_id>", str(maps[0])).replace("<key_hex>", "00").replace("<path:url>", "x")
         if path == "/logout":
             continue
         for method in ("POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "HEAD", "NONSENSE"):
-            for origin in ({}, {"Origin": "http://127.0.0.1:8470"}, {"Origin": "null"}, {"Origin": "http://evil.example"}):
-                for kind in ("application/json", "multipart/form-data", "application/x-www-form-urlencoded; charset=utf-7"):
+            for origin in (
+                {},
+                {"Origin": "http://127.0.0.1:8470"},
+                {"Origin": "null"},
+                {"Origin": "http://evil.example"},
+            ):
+                for kind in (
+                    "application/json",
+                    "multipart/form-data",
+                    "application/x-www-form-urlencoded; charset=utf-7",
+                ):
                     answer = someone.open(path, method=method, headers=origin, content_type=kind, data=b"\xff{&=;--")
                     assert answer.status_code < 500, (method, path)
                     answer.close()
@@ -105,7 +166,11 @@ def test_several_at_once(someone: FlaskClient, maps: list[int], seed: int, caplo
     chosen = random.Random(seed)
     every = [*NUMBERS, *TEXTS, *BYTES]
     for _ in range(250):
-        query = "&".join(f"{chosen.choice(PARAMETERS)}={encoded(chosen.choice(every))}" for _ in range(chosen.randint(1, 5)))
-        base = chosen.choice(["/maps/{}", "/maps/{}", "/api/v1/maps/{}/entries", "/maps/{}/schema"]).format(chosen.choice(maps))
+        query = "&".join(
+            f"{chosen.choice(PARAMETERS)}={encoded(chosen.choice(every))}" for _ in range(chosen.randint(1, 5))
+        )
+        base = chosen.choice(["/maps/{}", "/maps/{}", "/api/v1/maps/{}/entries", "/maps/{}/schema"]).format(
+            chosen.choice(maps)
+        )
         check(someone, f"{base}?{query}", chosen.choice(HEADERS))
     assert [record for record in caplog.records if record.exc_info] == []

@@ -30,8 +30,17 @@ def little_memory() -> Iterator[None]:
     resource.setrlimit(resource.RLIMIT_AS, before)
 
 
-TRIE = MapSpec(type=BpfMapType.LPM_TRIE, key_size=8, value_size=4 * MIB - 512, max_entries=100_000, flags=NO_PREALLOC, name=b"huge_trie")
-HASH = MapSpec(type=BpfMapType.HASH, key_size=4, value_size=4 * MIB - 512, max_entries=2000, flags=NO_PREALLOC, name=b"huge_hash")
+TRIE = MapSpec(
+    type=BpfMapType.LPM_TRIE,
+    key_size=8,
+    value_size=4 * MIB - 512,
+    max_entries=100_000,
+    flags=NO_PREALLOC,
+    name=b"huge_trie",
+)
+HASH = MapSpec(
+    type=BpfMapType.HASH, key_size=4, value_size=4 * MIB - 512, max_entries=2000, flags=NO_PREALLOC, name=b"huge_hash"
+)
 ARRAY = MapSpec(type=BpfMapType.ARRAY, key_size=4, value_size=16 * MIB, max_entries=1, name=b"huge_array")
 
 
@@ -43,7 +52,9 @@ ARRAY = MapSpec(type=BpfMapType.ARRAY, key_size=4, value_size=16 * MIB, max_entr
         pytest.param(ARRAY, u32(0), id="array"),
     ],
 )
-def test_one_map_of_huge_values_takes_nothing_down(someone: FlaskClient, spec: MapSpec, key: bytes, little_memory: None) -> None:
+def test_one_map_of_huge_values_takes_nothing_down(
+    someone: FlaskClient, spec: MapSpec, key: bytes, little_memory: None
+) -> None:
     with live_map(spec, [(key, b"\x01" * spec.value_size)]) as fd:
         map_id = objects.map_info(fd).id
         for path in ("/", f"/maps/{map_id}", f"/maps/{map_id}/schema", f"/maps/{map_id}/relations",

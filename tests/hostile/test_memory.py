@@ -115,7 +115,9 @@ def test_ten_visitors_sort_a_million_entries_at_once(own_service: Service, milli
         thread.start()
     for thread in sorters:
         thread.join()
-    streams = [client().get(f"{own_service.origin}/maps/{million}?format=ndjson", stream=True, timeout=30) for _ in range(6)]
+    streams = [
+        client().get(f"{own_service.origin}/maps/{million}?format=ndjson", stream=True, timeout=30) for _ in range(6)
+    ]
     end_s = time.monotonic() + 3
     while time.monotonic() < end_s:
         for stream in streams:
@@ -130,4 +132,6 @@ def test_ten_visitors_sort_a_million_entries_at_once(own_service: Service, milli
     assert set(statuses) == {200}
     assert peak_mib[0] < 512 + BESIDE_MIB, f"{peak_mib[0]} MiB"
     assert statistics.quantiles(waits_s, n=20)[-1] < 1.0, max(waits_s)
-    print(f"peak {peak_mib[0]} MiB, p95 of the list {statistics.quantiles(waits_s, n=20)[-1]:.3f} s, {os.cpu_count()} cores")
+    print(
+        f"peak {peak_mib[0]} MiB, p95 of the list {statistics.quantiles(waits_s, n=20)[-1]:.3f} s, {os.cpu_count()} cores"
+    )

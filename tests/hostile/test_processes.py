@@ -41,7 +41,9 @@ def status(session: requests.Session, service: Service, path: str = "/api/v1/map
 def small_disk(size: str = "64k", *options: str) -> Iterator[Path]:
     """A file system of that size."""
     with tempfile.TemporaryDirectory(prefix="atlas-disk-") as name:
-        subprocess.run(["mount", "-t", "tmpfs", "-o", ",".join([f"size={size},mode=755", *options]), "tmpfs", name], check=True)
+        subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", ",".join([f"size={size},mode=755", *options]), "tmpfs", name], check=True
+        )
         try:
             yield Path(name)
         finally:
@@ -175,4 +177,7 @@ def test_a_disk_that_is_read_only_is_named() -> None:
 def test_a_data_directory_below_a_file() -> None:
     with folder() as path:
         (path / "file").touch()
-        assert "cannot be made (Not a directory)" in run_in(path / "file/data", "serve", "--listen", "127.0.0.1:0").complaint
+        assert (
+            "cannot be made (Not a directory)"
+            in run_in(path / "file/data", "serve", "--listen", "127.0.0.1:0").complaint
+        )

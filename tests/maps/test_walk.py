@@ -218,7 +218,9 @@ def test_a_walk_that_is_always_sent_back_to_the_start_does_not_call_itself_compl
     with live_map(spec) as fd:
         reader = reader_of(fd, spec)
         monkeypatch.setattr(reader, "lookup", lambda key, value: True)
-        monkeypatch.setattr(reader, "next_key", lambda key, out: out.__setitem__(slice(None), u32(0 if key == u32(1) else 1)) or True)
+        monkeypatch.setattr(
+            reader, "next_key", lambda key, out: out.__setitem__(slice(None), u32(0 if key == u32(1) else 1)) or True
+        )
         reading = read_all(reader, kind_of(spec.type), max_entries=8, expected=None, limit=1 << 30)
     assert reading.completeness is Completeness.CAPPED
     assert len(reading) == 2

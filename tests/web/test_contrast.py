@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 
 CSS = (Path(__file__).parents[2] / "static" / "app.css").read_text()
-COLOURS = {name: (light, dark) for name, light, dark in re.findall(r"--([a-z-]+): light-dark\((#[0-9a-f]{6}), (#[0-9a-f]{6})\)", CSS)}
+COLOURS = {
+    name: (light, dark)
+    for name, light, dark in re.findall(r"--([a-z-]+): light-dark\((#[0-9a-f]{6}), (#[0-9a-f]{6})\)", CSS)
+}
 TEXT = [(text, ground) for text in ("ink", "soft", "faint") for ground in ("paper", "sheet", "raised")] + [
     ("accent", "accent-soft"), ("accent", "sheet"), ("on-accent", "accent"), ("add", "sheet"), ("add", "paper"), ("del", "sheet"),
     ("mod", "sheet"), ("mod", "paper"), ("mod", "raised"), ("ink", "del-soft"), ("ink", "mod-soft"), ("soft", "mod-soft"), ("soft", "accent-soft"),
@@ -29,6 +32,8 @@ def ratio(one: str, other: str) -> float:
 
 
 @pytest.mark.parametrize("theme", [0, 1], ids=["light", "dark"])
-@pytest.mark.parametrize(("front", "ground", "least"), [(*pair, 4.5) for pair in TEXT] + [(*pair, 3.0) for pair in MARKS])
+@pytest.mark.parametrize(
+    ("front", "ground", "least"), [(*pair, 4.5) for pair in TEXT] + [(*pair, 3.0) for pair in MARKS]
+)
 def test_contrast(front: str, ground: str, least: float, theme: int) -> None:
     assert ratio(COLOURS[front][theme], COLOURS[ground][theme]) >= least

@@ -105,8 +105,12 @@ def test_a_bearer_session_opens_the_api_only(shell: Flask, someone: FlaskClient)
     assert client.get("/api/v1/maps", headers=headers).status_code == 401
 
 
-@pytest.mark.parametrize("address", ["http://[", "http://[::1", "//[x", "", "javascript:alert(1)", "http://evil.example//evil.example"])
-def test_a_fragment_asked_from_nowhere_leads_to_the_login(nobody: FlaskClient, address: str, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize(
+    "address", ["http://[", "http://[::1", "//[x", "", "javascript:alert(1)", "http://evil.example//evil.example"]
+)
+def test_a_fragment_asked_from_nowhere_leads_to_the_login(
+    nobody: FlaskClient, address: str, caplog: pytest.LogCaptureFixture
+) -> None:
     answer = nobody.get("/maps/3", headers={"HX-Request": "true", "HX-Current-URL": address})
     assert answer.status_code in {200, 303, 401}
     assert "evil" not in str(answer.headers)

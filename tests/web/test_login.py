@@ -77,7 +77,9 @@ def test_files_are_for_the_web_account_alone_and_hold_no_token(settings: Setting
 
 
 def test_pasting_the_whole_link_works_too(nobody: FlaskClient, settings: Settings) -> None:
-    answer = nobody.post("/login", data={"token": ORIGIN + link(settings), "next": "/maps/7"}, headers={"Origin": ORIGIN})
+    answer = nobody.post(
+        "/login", data={"token": ORIGIN + link(settings), "next": "/maps/7"}, headers={"Origin": ORIGIN}
+    )
     assert answer.status_code == 303
     assert answer.headers["Location"] == "/maps/7"
 
@@ -121,7 +123,9 @@ def test_signing_out_ends_the_session_for_good(
     again = create_app(settings, Client(broker))  # type: ignore[arg-type]
     for app in (shell, again):
         client = app.test_client()
-        answer = client.get("/", headers={"Host": "127.0.0.1:8470", "Cookie": f"{gate.cookie_name(settings)}={kept.value}"})
+        answer = client.get(
+            "/", headers={"Host": "127.0.0.1:8470", "Cookie": f"{gate.cookie_name(settings)}={kept.value}"}
+        )
         assert answer.status_code == 303
 
 

@@ -78,11 +78,21 @@ def test_hostile_names_are_text(settings: Settings, text: str) -> None:
     assert "<img" not in searched.text
     assert "<script>" not in searched.text
     for attribute in re.findall(r'\shx-[a-z-]+="([^"]*)"', page + searched.text):
-        assert not re.search(r"onerror|alert\(|logout", attribute.replace("onerror%3D", "").replace("alert%28", "").replace("hx-get%3D%2Flogout", ""))
+        assert not re.search(
+            r"onerror|alert\(|logout",
+            attribute.replace("onerror%3D", "").replace("alert%28", "").replace("hx-get%3D%2Flogout", ""),
+        )
 
 
 def test_search_words_and_pressure(settings: Settings) -> None:
-    app = app_with(settings, maps=(facts(1, "flows", entries=95), facts(2, "flow_limits", entries=3), facts(3, "other", type=BpfMapType.LRU_HASH)))
+    app = app_with(
+        settings,
+        maps=(
+            facts(1, "flows", entries=95),
+            facts(2, "flow_limits", entries=3),
+            facts(3, "other", type=BpfMapType.LRU_HASH),
+        ),
+    )
     client = browser(app, settings)
     assert names(client.get("/?q=flow").text) == ["flows", "flow_limits"]
     assert names(client.get("/?q=pressure > 0.8").text) == ["flows"]
@@ -94,7 +104,9 @@ def test_search_words_and_pressure(settings: Settings) -> None:
 
 
 def test_a_hundred_rows_a_page(settings: Settings) -> None:
-    client = browser(app_with(settings, maps=tuple(facts(number, f"map{number}") for number in range(1, 251))), settings)
+    client = browser(
+        app_with(settings, maps=tuple(facts(number, f"map{number}") for number in range(1, 251))), settings
+    )
     assert len(names(client.get("/").text)) == 100
     third = client.get("/?page=3").text
     assert len(names(third)) == 50
@@ -106,8 +118,25 @@ def test_a_hundred_rows_a_page(settings: Settings) -> None:
     assert "No map matches" not in behind
 
 
-@pytest.mark.parametrize("query", ["page=0", "page=-1", "page=x", "page=1e3", "page=99999999999999999999", "sort=evil", "family=x", "only=x", "live=1", "live=-5", "q=" + "x" * 4001])
-def test_bad_arguments_get_400_and_one_sentence(settings: Settings, query: str, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize(
+    "query",
+    [
+        "page=0",
+        "page=-1",
+        "page=x",
+        "page=1e3",
+        "page=99999999999999999999",
+        "sort=evil",
+        "family=x",
+        "only=x",
+        "live=1",
+        "live=-5",
+        "q=" + "x" * 4001,
+    ],
+)
+def test_bad_arguments_get_400_and_one_sentence(
+    settings: Settings, query: str, caplog: pytest.LogCaptureFixture
+) -> None:
     client = browser(app_with(settings), settings)
     answer = client.get(f"/?{query}")
     assert answer.status_code == 400
@@ -140,5 +169,7 @@ def test_no_map_and_no_broker_are_said_plainly(settings: Settings) -> None:
 def test_first_page_of_500_maps_fits_its_budget(settings: Settings) -> None:
     import gzip
 
-    client = browser(app_with(settings, maps=tuple(facts(number, f"map{number}") for number in range(1, 501))), settings)
+    client = browser(
+        app_with(settings, maps=tuple(facts(number, f"map{number}") for number in range(1, 501))), settings
+    )
     assert len(gzip.compress(client.get("/").data)) <= 60_000

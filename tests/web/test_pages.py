@@ -65,7 +65,10 @@ def typed(btf: tuple[int, int, int]) -> Iterator[int]:
     fd, key_id, value_id = btf
     spec = MapSpec(type=BpfMapType.HASH, key_size=4, value_size=40, max_entries=1000, name=b"web_typed",
                    btf_fd=fd, btf_key_type_id=key_id, btf_value_type_id=value_id)  # fmt: skip
-    entries = [(u32(n), u64(n * n) + (ATTACK if n == 7 else b"plain").ljust(24, b"\0") + u32(n) + b"\0" * 4) for n in range(300)]
+    entries = [
+        (u32(n), u64(n * n) + (ATTACK if n == 7 else b"plain").ljust(24, b"\0") + u32(n) + b"\0" * 4)
+        for n in range(300)
+    ]
     with live_map(spec, entries) as map_fd:
         yield objects.map_info(map_fd).id
 
@@ -152,9 +155,14 @@ def test_exact_key_leads_to_the_entry(someone: FlaskClient, typed: int) -> None:
 
 
 def test_forms_without_script_end_in_a_short_address(someone: FlaskClient, typed: int) -> None:
-    answer = someone.get(f"/maps/{typed}?where=&sort=-value.packets&col=key.number&col=value.name&lens=&lens=value.name:octets&set=1")
+    answer = someone.get(
+        f"/maps/{typed}?where=&sort=-value.packets&col=key.number&col=value.name&lens=&lens=value.name:octets&set=1"
+    )
     assert answer.status_code == 303
-    assert answer.headers["Location"] == f"/maps/{typed}?sort=-value.packets&col=key.number&col=value.name&lens=value.name%3Aoctets"
+    assert (
+        answer.headers["Location"]
+        == f"/maps/{typed}?sort=-value.packets&col=key.number&col=value.name&lens=value.name%3Aoctets"
+    )
     page = someone.get(answer.headers["Location"]).text
     assert re.findall(r'title="((?:key|value)\.\w+): ', page) == ["key.number", "value.name"]
 
@@ -215,7 +223,11 @@ def test_openapi_names_every_route_and_shape(someone: FlaskClient, app: Flask) -
     document = someone.get("/api/v1/openapi.json").json
     assert document is not None
     assert document["openapi"] == "3.1.0"
-    routes = {re.sub(r"<map_id>", "{id}", rule.rule.removeprefix("/api/v1")) for rule in app.url_map.iter_rules() if rule.rule.startswith("/api/v1")}
+    routes = {
+        re.sub(r"<map_id>", "{id}", rule.rule.removeprefix("/api/v1"))
+        for rule in app.url_map.iter_rules()
+        if rule.rule.startswith("/api/v1")
+    }
     assert set(document["paths"]) == routes - {"/openapi.json"}
     text = json.dumps(document)
     for name in re.findall(r"#/components/schemas/(\w+)", text):
@@ -271,7 +283,10 @@ def test_inner_maps_are_links(someone: FlaskClient) -> None:
             inner_id, outer_id = objects.map_info(inner).id, objects.map_info(outer).id
             page = someone.get(f"/maps/{outer_id}").text
             assert f'href="/maps/{inner_id}">map #{inner_id}</a> <bdi class="soft">web_inner</bdi>' in page
-            assert f'href="/maps/{outer_id}/entries/00000000"><bdi>0</bdi>' in someone.get(f"/maps/{outer_id}/relations").text
+            assert (
+                f'href="/maps/{outer_id}/entries/00000000"><bdi>0</bdi>'
+                in someone.get(f"/maps/{outer_id}/relations").text
+            )
             assert f'href="/maps/{outer_id}"' in someone.get(f"/maps/{inner_id}/relations").text
 
 
@@ -281,6 +296,15 @@ def test_no_descriptor_is_left_after_a_request(someone: FlaskClient, typed: int)
         return sum(f"map_id:\t{typed}\n" in text for text in texts)
 
     before = open_maps()
-    for path in ("", "?where=key.number+>+3", "?format=json", "?format=csv", "/schema", "/relations", "/entries/07000000", "/entries/ffffffff"):
+    for path in (
+        "",
+        "?where=key.number+>+3",
+        "?format=json",
+        "?format=csv",
+        "/schema",
+        "/relations",
+        "/entries/07000000",
+        "/entries/ffffffff",
+    ):
         someone.get(f"/maps/{typed}{path}").get_data()
     assert open_maps() == before == 1

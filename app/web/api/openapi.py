@@ -59,7 +59,9 @@ def document() -> dict[str, Any]:
     }
 
 
-def _operation(path: str, summary: str, parameters: list[dict[str, Any]], answer: type, errors: tuple[int, ...]) -> dict[str, Any]:
+def _operation(
+    path: str, summary: str, parameters: list[dict[str, Any]], answer: type, errors: tuple[int, ...]
+) -> dict[str, Any]:
     def content(kind: str, name: str) -> dict[str, Any]:
         return {"content": {kind: {"schema": {"$ref": f"#/components/schemas/{name}"}}}}
 
@@ -69,6 +71,9 @@ def _operation(path: str, summary: str, parameters: list[dict[str, Any]], answer
         "parameters": parameters,
         "responses": {
             "200": {"description": "Done", **content("application/json", answer.__name__)},
-            **{str(code): {"description": "Refused", **content("application/problem+json", "Problem")} for code in errors},
+            **{
+                str(code): {"description": "Refused", **content("application/problem+json", "Problem")}
+                for code in errors
+            },
         },
     }

@@ -32,7 +32,11 @@ def blueprint(backend: Backend) -> Blueprint:
     def maps() -> Response:
         found = with_counts(backend.client, listing(backend.client))
         return _answer(
-            {"maps": [map_facts(row) for row in found.rows], "taken_at_ns": found.taken_at_ns, "problems": list(found.problems)},
+            {
+                "maps": [map_facts(row) for row in found.rows],
+                "taken_at_ns": found.taken_at_ns,
+                "problems": list(found.problems),
+            },
             shapes.MapList,
         )
 
