@@ -26,6 +26,7 @@ STATUS: dict[type[AppError], HTTPStatus] = {
     problems.ForeignRequest: HTTPStatus.FORBIDDEN,
     problems.TooManyAttempts: HTTPStatus.TOO_MANY_REQUESTS,
     problems.CannotRemember: HTTPStatus.INSUFFICIENT_STORAGE,
+    problems.DataUnusable: HTTPStatus.INSUFFICIENT_STORAGE,
     problems.BadArgument: HTTPStatus.BAD_REQUEST,
     problems.NotHere: HTTPStatus.NOT_FOUND,
     maps.NoSuchMap: HTTPStatus.NOT_FOUND,
