@@ -41,7 +41,7 @@ NAMES = {
     "no UTF-8": b"\xff\xfe<\xc3",
     "quotes": b"\"'&amp;`\\",
     "formula": b"=1+1|cmd",
-    "template": b"{{7*7}}{%x%}",
+    "template": b"{{987*654}}{%%}",
 }
 
 
@@ -49,7 +49,7 @@ def clean(text: str) -> None:
     found = RAW.search(text)
     assert found is None, repr(text[max(found.start() - 40, 0) : found.end() + 40])
     assert "<img" not in text
-    assert ">49<" not in text
+    assert "645498" not in text  # what the template would have made of it
 
 
 @contextlib.contextmanager
