@@ -111,6 +111,10 @@ class Demo:
         return code
 
 
+RUNNING: list[Demo] = []
+"""The demo of this session, once a test asked for it: tests that need the host without it stop it meanwhile."""
+
+
 @pytest.fixture(scope="session")
 def demo() -> Iterator[Demo]:
     """Run the demo (built when it is not); every loadable type of map, with traffic, for the rest of the session."""
@@ -121,5 +125,7 @@ def demo() -> Iterator[Demo]:
         fcntl.flock(lock, fcntl.LOCK_EX)  # one demo a host: another test run waits for its turn
         running = Demo()
         running.start()
+        RUNNING.append(running)
         yield running
+        RUNNING.remove(running)
         running.stop()
