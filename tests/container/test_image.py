@@ -181,7 +181,7 @@ def test_nothing_else_runs_in_the_container(live: Service) -> None:
 
 def test_doctor_finds_what_the_container_allows(live: Service) -> None:
     works = live.capabilities()
-    assert {name for name, it_does in works.items() if not it_does} == {"processes", "symbols"}
+    assert {name for name, it_does in works.items() if not it_does} == {"processes"}
     assert works["passing"]
 
 
