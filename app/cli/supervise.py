@@ -42,7 +42,7 @@ class Part:
             [sys.executable, *self.arguments],
             pass_fds=self.pass_fds,
             start_new_session=True,
-            preexec_fn=lambda: _die_with(parent),  # noqa: PLW1509  (this process has one thread)  # noqa: PLW1509  (this process has one thread)
+            preexec_fn=lambda: _die_with(parent),  # noqa: PLW1509  (this process has one thread)
         )
         self.started_at_s = time.monotonic()
         self.restart_at_s = None

@@ -11,8 +11,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
-
 from app.maps.kinds import Enumerate
 from app.maps.layouts import OWNER_KEYS
 from app.maps.walk import Completeness, Progress, Reading, Room
@@ -36,7 +34,7 @@ def read_tasks(reader: MapReader, *, limit: int, progress: Progress) -> Reading:
     for tid, pid in _tasks():
         tried += 1
         if room.used >= limit or tried > LIMIT_OWNERS:
-            return _reading(room, started_at_ns, Completeness.CAPPED, ())
+            return room.reading(Completeness.CAPPED, started_at_ns)
         descriptor = _open_task(tid, pid)
         if descriptor is None:
             threads = threads and tid == pid
@@ -49,7 +47,7 @@ def read_tasks(reader: MapReader, *, limit: int, progress: Progress) -> Reading:
         if tried % 256 == 0:
             progress(room.used)
     note = "" if threads else "this kernel has no descriptors of single threads: only whole processes were tried"
-    return _reading(room, started_at_ns, Completeness.WALKED, (note,) if note else ())
+    return room.reading(Completeness.WALKED, started_at_ns, (note,) if note else ())
 
 
 def read_cgroups(reader: MapReader, *, limit: int, progress: Progress) -> Reading:
@@ -59,10 +57,10 @@ def read_cgroups(reader: MapReader, *, limit: int, progress: Progress) -> Readin
     root = cgroup2_mount()
     if root is None:
         note = "no cgroup2 hierarchy is mounted here, so no cgroup could be tried"
-        return _reading(room, started_at_ns, Completeness.PARTIAL, (note,))
+        return room.reading(Completeness.PARTIAL, started_at_ns, (note,))
     for tried, (folder, _folders, _files) in enumerate(os.walk(root)):
         if room.used >= limit or tried > LIMIT_OWNERS:
-            return _reading(room, started_at_ns, Completeness.CAPPED, ())
+            return room.reading(Completeness.CAPPED, started_at_ns)
         try:
             descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
             inode = os.stat(folder).st_ino
@@ -75,7 +73,7 @@ def read_cgroups(reader: MapReader, *, limit: int, progress: Progress) -> Readin
             room.append(inode.to_bytes(8, "little") + path[:255].ljust(256, b"\0"), value)
         if tried % 256 == 0:
             progress(room.used)
-    return _reading(room, started_at_ns, Completeness.WALKED, ())
+    return room.reading(Completeness.WALKED, started_at_ns)
 
 
 def read_sockets(client: Client, map_id: int, value_size: int) -> Reading:
@@ -97,7 +95,7 @@ def _from_broker(client: Client, map_id: int, value_size: int, kind: Enumerate) 
         label = os.fsencode(entry.label)[: label_bytes - 1].ljust(label_bytes, b"\0")
         room.append(entry.owner_id.to_bytes(8, "little") + label, entry.value)
     completeness = Completeness.PARTIAL if answer.problem else Completeness.WALKED
-    return _reading(room, started_at_ns, completeness, (answer.problem,) if answer.problem else ())
+    return room.reading(completeness, started_at_ns, (answer.problem,) if answer.problem else ())
 
 
 def below(root: str, folder: str) -> str:
@@ -163,14 +161,3 @@ def _lookup(reader: MapReader, descriptor: int) -> bytearray | None:
     except (ObjectGone, InvalidForKernel):  # the owner went away, or cannot own one
         return None
     return value if found else None
-
-
-def _reading(room: Room, started_at_ns: int, completeness: Completeness, notes: tuple[str, ...]) -> Reading:
-    return Reading(
-        keys=room.keys[: room.used],
-        values=np.ascontiguousarray(room.values[: room.used]),
-        completeness=completeness,
-        started_at_ns=started_at_ns,
-        ended_at_ns=time.time_ns(),
-        notes=notes,
-    )

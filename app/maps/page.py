@@ -9,6 +9,7 @@ from __future__ import annotations
 import binascii
 import re
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -121,12 +122,10 @@ def select(views: Views, view: View, *, where: str, sort: str) -> Order:
     kept = view.orders.get(name)
     if kept is not None:
         return kept
-    if view.sheet.nbytes > SMALL_BYTES and (where or sort):
-        with views.turn():
-            kept = view.orders.get(name)
-            selected = selection(view.sheet.table, where=where, sort=sort) if kept is None else kept
-    else:
-        selected = selection(view.sheet.table, where=where, sort=sort)
+    large = view.sheet.nbytes > SMALL_BYTES and (where or sort)
+    with views.turn() if large else nullcontext():
+        kept = view.orders.get(name)  # somebody may have made it while this one waited for a turn
+        selected = selection(view.sheet.table, where=where, sort=sort) if kept is None else kept
     views.remember(view, name, selected)
     return selected
 

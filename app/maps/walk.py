@@ -117,6 +117,17 @@ class Room:
         end = self.used + count
         return self.keys[self.used : end].reshape(-1).data, self.values[self.used : end].reshape(-1).data
 
+    def reading(self, completeness: Completeness, started_at_ns: int, notes: tuple[str, ...] = ()) -> Reading:
+        """What was read, as of now."""
+        return Reading(
+            keys=self.keys[: self.used],
+            values=self.values[: self.used],
+            completeness=completeness,
+            started_at_ns=started_at_ns,
+            ended_at_ns=time.time_ns(),
+            notes=notes,
+        )
+
 
 def read_all(
     reader: MapReader,
@@ -146,13 +157,7 @@ def read_all(
             room, completeness = _peek(reader)
         case _:
             room, completeness = _walk(reader, max_entries, limit, progress)
-    return Reading(
-        keys=room.keys[: room.used],
-        values=room.values[: room.used],
-        completeness=completeness,
-        started_at_ns=started_at_ns,
-        ended_at_ns=time.time_ns(),
-    )
+    return room.reading(completeness, started_at_ns)
 
 
 def read_first(reader: MapReader, kind: Kind, *, count: int) -> Reading | None:
@@ -171,13 +176,7 @@ def read_first(reader: MapReader, kind: Kind, *, count: int) -> Reading | None:
             outcome, token = _one_batch(reader, room, token, max(count - room.used, 16))
     except (NotSupported, InvalidForKernel):
         return None
-    return Reading(
-        keys=room.keys[: room.used],
-        values=room.values[: room.used],
-        completeness=Completeness.EXACT if outcome is BatchOutcome.END else Completeness.PARTIAL,
-        started_at_ns=started_at_ns,
-        ended_at_ns=time.time_ns(),
-    )
+    return room.reading(Completeness.EXACT if outcome is BatchOutcome.END else Completeness.PARTIAL, started_at_ns)
 
 
 def _one_batch(reader: MapReader, room: Room, token: bytes | None, count: int) -> tuple[BatchOutcome, bytes]:

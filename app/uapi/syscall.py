@@ -82,13 +82,9 @@ def map_lookup(map_fd: int, key: object, value: object, flags: int = 0) -> bool:
     """
     argument, alive = _elem(map_fd, key, flags)
     argument.value, keep = address_out(value)
-    _, errno = attempt(BpfCmd.MAP_LOOKUP_ELEM, argument)
+    found = _found(BpfCmd.MAP_LOOKUP_ELEM, argument)
     del alive, keep
-    if errno == ENOENT:
-        return False
-    if errno:
-        raise error_for(BpfCmd.MAP_LOOKUP_ELEM, errno)
-    return True
+    return found
 
 
 def map_next_key(map_fd: int, key: object, out: object) -> bool:
@@ -98,13 +94,9 @@ def map_next_key(map_fd: int, key: object, out: object) -> bool:
     """
     argument, alive = _elem(map_fd, key, 0)
     argument.value, keep = address_out(out)
-    _, errno = attempt(BpfCmd.MAP_GET_NEXT_KEY, argument)
+    found = _found(BpfCmd.MAP_GET_NEXT_KEY, argument)
     del alive, keep
-    if errno == ENOENT:
-        return False
-    if errno:
-        raise error_for(BpfCmd.MAP_GET_NEXT_KEY, errno)
-    return True
+    return found
 
 
 def map_lookup_batch(
@@ -160,26 +152,18 @@ def map_update_batch(map_fd: int, keys: object, values: object, count: int) -> i
 def map_delete(map_fd: int, key: object) -> bool:
     """BPF_MAP_DELETE_ELEM: False when there was no such key."""
     argument, alive = _elem(map_fd, key, 0)
-    _, errno = attempt(BpfCmd.MAP_DELETE_ELEM, argument)
+    found = _found(BpfCmd.MAP_DELETE_ELEM, argument)
     del alive
-    if errno == ENOENT:
-        return False
-    if errno:
-        raise error_for(BpfCmd.MAP_DELETE_ELEM, errno)
-    return True
+    return found
 
 
 def map_lookup_and_delete(map_fd: int, key: object, value: object) -> bool:
     """BPF_MAP_LOOKUP_AND_DELETE_ELEM: pop, for queues and stacks; False when there is nothing. Never for browsing."""
     argument, alive = _elem(map_fd, key, 0)
     argument.value, keep = address_out(value)
-    _, errno = attempt(BpfCmd.MAP_LOOKUP_AND_DELETE_ELEM, argument)
+    found = _found(BpfCmd.MAP_LOOKUP_AND_DELETE_ELEM, argument)
     del alive, keep
-    if errno == ENOENT:
-        return False
-    if errno:
-        raise error_for(BpfCmd.MAP_LOOKUP_AND_DELETE_ELEM, errno)
-    return True
+    return found
 
 
 def map_freeze(map_fd: int) -> None:
@@ -187,6 +171,14 @@ def map_freeze(map_fd: int) -> None:
     argument = attr("freeze")
     argument.map_fd = map_fd
     bpf(BpfCmd.MAP_FREEZE, argument)
+
+
+def _found(cmd: BpfCmd, argument: Any) -> bool:
+    """Call, and take ENOENT for the answer that it is on these commands: there is no such key."""
+    _, errno = attempt(cmd, argument)
+    if errno not in (0, ENOENT):
+        raise error_for(cmd, errno)
+    return errno == 0
 
 
 def _elem(map_fd: int, key: object, flags: int) -> tuple[Any, object]:
