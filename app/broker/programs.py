@@ -76,14 +76,20 @@ def element_counts(kernel: Vmlinux, sum_elem_count: int) -> IteratorProgram:
     return IteratorProgram("bpf_map", b"atlas_counts", _end(p))
 
 
-def own_files(kernel: Vmlinux) -> IteratorProgram:
-    """OWN_FILE for each descriptor of the process that reads: how the addresses behind `holders` are learnt."""
+def _of_each_file() -> a.Assembly:
+    """The start of an iter/task_file program: context in R6, file in R7, task in R8; over at once where one is missing."""
     p = a.Assembly()
     p.move(a.R6, a.R1)
     p.load(a.U64, a.R8, a.R6, _SECOND)  # task
     p.jump(a.EQ, a.R8, 0, "end")
     p.load(a.U64, a.R7, a.R6, _FOURTH)  # file
     p.jump(a.EQ, a.R7, 0, "end")
+    return p
+
+
+def own_files(kernel: Vmlinux) -> IteratorProgram:
+    """OWN_FILE for each descriptor of the process that reads: how the addresses behind `holders` are learnt."""
+    p = _of_each_file()
     p.call(a.GET_CURRENT_PID_TGID)
     p.shift_right(a.R0, 32)
     p.load(a.U32, a.R1, a.R8, kernel.offset_bytes("task_struct", "tgid"))
@@ -103,12 +109,7 @@ def holders(kernel: Vmlinux, show_fdinfo: tuple[int, int, int, int]) -> Iterator
     Not by f_op: links have two of those, with and without poll, and one show_fdinfo.
     """
     offset = kernel.offset_bytes
-    p = a.Assembly()
-    p.move(a.R6, a.R1)
-    p.load(a.U64, a.R8, a.R6, _SECOND)  # task
-    p.jump(a.EQ, a.R8, 0, "end")
-    p.load(a.U64, a.R7, a.R6, _FOURTH)  # file
-    p.jump(a.EQ, a.R7, 0, "end")
+    p = _of_each_file()
     p.load(a.U64, a.R9, a.R7, offset("file", "private_data"))
     p.load(a.U64, a.R1, a.R7, offset("file", "f_op"))
     p.load(a.U64, a.R1, a.R1, offset("file_operations", "show_fdinfo"))
@@ -160,12 +161,7 @@ def open_files(kernel: Vmlinux) -> IteratorProgram:
     """OPEN_FILE and the path for each open file that has an inode worth a storage element: regular, or a directory."""
     offset = kernel.offset_bytes
     path_at = -(PATH_BYTES + 16)
-    p = a.Assembly()
-    p.move(a.R6, a.R1)
-    p.load(a.U64, a.R8, a.R6, _SECOND)  # task
-    p.jump(a.EQ, a.R8, 0, "end")
-    p.load(a.U64, a.R7, a.R6, _FOURTH)  # file
-    p.jump(a.EQ, a.R7, 0, "end")
+    p = _of_each_file()
     p.load(a.U64, a.R1, a.R7, offset("file", "f_inode"))
     p.load(a.U16, a.R1, a.R1, offset("inode", "i_mode"))
     p.mask(a.R1, 0o170000)

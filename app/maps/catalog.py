@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from app.maps.errors import AmbiguousName, BadReference, NoSuchMap
 from app.maps.kinds import Counter, Kind, kind_of
 from app.wire.ask import Client
-from app.wire.bodies import HolderFacts, MapFacts, PinFacts, ProgFacts
+from app.wire.bodies import HolderFacts, HolderList, MapFacts, PinFacts, ProgFacts
 
 _ID = re.compile(r"[0-9]{1,10}")
 MAX_ID = (1 << 32) - 1
@@ -70,10 +70,8 @@ def listing(client: Client) -> Listing:
         for map_id in prog.map_ids:
             by_map_prog[map_id].append(prog)
     by_map_holder: defaultdict[int, list[HolderFacts]] = defaultdict(list)
-    for holder in holders.holders:
-        # A map that another request of this very process has open just now is not held in any sense that matters.
-        if holder.kind == "map" and holder.pid != os.getpid():
-            by_map_holder[holder.id].append(holder)
+    for holder in map_holders(holders):
+        by_map_holder[holder.id].append(holder)
     rows = tuple(
         MapRow(
             facts=facts,
@@ -89,6 +87,11 @@ def listing(client: Client) -> Listing:
     if maps.unreadable:
         problems.append(f"{len(maps.unreadable)} maps were listed and could not be opened: gone, or refused")
     return Listing(rows=rows, taken_at_ns=maps.taken_at_ns, problems=tuple(problems))
+
+
+def map_holders(found: HolderList) -> tuple[HolderFacts, ...]:
+    """Descriptors of maps in other processes: that this one has a map open while it looks says nothing about the map."""
+    return tuple(holder for holder in found.holders if holder.kind == "map" and holder.pid != os.getpid())
 
 
 def entries_of(facts: MapFacts) -> int | None:

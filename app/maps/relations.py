@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 
+from app.maps.catalog import map_holders
 from app.maps.errors import MapsError
 from app.maps.kinds import Meaning, kind_of
 from app.maps.layouts import Btfs
@@ -71,12 +71,7 @@ def relations_of(opened: OpenMap) -> Relations:
             for pin in pins.pins
             if (pin.kind == "map" and pin.id == facts.id) or (pin.kind == "prog" and pin.id in prog_ids)
         ),
-        # This very process holds it for as long as it looks, which says nothing about the map.
-        holders=tuple(
-            holder
-            for holder in holders.holders
-            if holder.kind == "map" and holder.id == facts.id and holder.pid != os.getpid()
-        ),
+        holders=tuple(holder for holder in map_holders(holders) if holder.id == facts.id),
         inner_maps=inner,
         outer_maps=_outer(client, opened.btfs, maps, facts.id),
         slot_progs=slot_progs,

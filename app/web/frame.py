@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from dataclasses import dataclass
 
-from app.maps.catalog import MapRow
+from app.maps.catalog import MapRow, map_holders
 from app.maps.counting import count
 from app.maps.kinds import Counter as Counted
 from app.maps.opening import OpenMap
@@ -54,12 +53,7 @@ def _row(opened: OpenMap) -> MapRow:
         entries=_entries(opened),
         pins=tuple(pin for pin in client.pins().pins if pin.kind == "map" and pin.id == map_id),
         progs=tuple(prog for prog in client.progs().progs if map_id in prog.map_ids),
-        # This very process holds it while it looks, which says nothing about the map.
-        holders=tuple(
-            holder
-            for holder in client.holders().holders
-            if holder.kind == "map" and holder.id == map_id and holder.pid != os.getpid()
-        ),
+        holders=tuple(holder for holder in map_holders(client.holders()) if holder.id == map_id),
     )
 
 
