@@ -45,11 +45,48 @@ class Settings:
     """Account that the recorder process runs as, by name or number; one that nothing else runs as."""
     threads: int = 32
     """Threads of the web process."""
+    allow_edits: bool = False
+    """Let editors edit, as far as roles and policy go; without it the broker itself cannot write."""
+    policy: Path = Path("policy.toml")
+    """Who may edit what; a relative path is in the data directory. Without such a file the built-in policy holds."""
+    audit_key: Path = Path("broker/audit.key")
+    """The key that chains the audit log, kept outside its database; made at first start. A relative path is in the data directory."""
+    audit_copies: tuple[str, ...] = ("log",)
+    """Where each audit record also goes: ``log`` (standard error), ``syslog``, ``journald``."""
+    session_idle_minutes: int = 30
+    """A session that is not used for so long is over."""
+    session_hours: int = 12
+    """A session is over after this, used or not."""
+    write_minutes: int = 15
+    """A write session, begun by giving the password again, lasts so long."""
+    proxy_header: str = ""
+    """Header in which a trusted reverse proxy names the user, such as ``Remote-User``; empty: none is believed."""
+    proxy_addresses: tuple[str, ...] = ()
+    """Addresses that such a proxy connects from; its X-Forwarded-For is believed, too."""
+    oidc_issuer: str = ""
+    """Address of an OpenID Connect provider; empty: none."""
+    oidc_client_id: str = ""
+    """This service's name at the provider."""
+    oidc_client_secret_file: Path = Path("oidc-secret")
+    """File with this service's secret at the provider, which the web's account may read; a relative path is in the data directory."""
+    oidc_claim: str = "preferred_username"
+    """Claim of the ID token that names the user."""
+    edit_sockets: bool = False
+    """Let edits name sockets by process and descriptor; the broker keeps CAP_SYS_PTRACE for it."""
 
     @property
     def socket(self) -> Path:
         """Where the broker listens."""
         return self.data / "broker.sock"
+
+    @property
+    def broker_folder(self) -> Path:
+        """The broker's own: accounts, audit log, lock. Mode 0700."""
+        return self.data / "broker"
+
+    def within(self, path: Path) -> Path:
+        """A path of a setting: relative ones are in the data directory."""
+        return self.data / path
 
 
 def from_environment(environment: Mapping[str, str] = os.environ, **flags: object) -> Settings:

@@ -83,4 +83,10 @@ def attempt(cmd: BpfCmd, argument: Any) -> tuple[int, int]:
             return result, errno
 
 
-__all__ = ["KernelError", "Readable", "address", "address_out", "attempt", "attr", "bpf", "error_for", "ffi"]
+def raw_syscall(number: int, first: int, second: Any, third: int) -> tuple[int, int]:
+    """Another system call through the same door: (result, errno)."""
+    result: int = _C.syscall(number, first, second, third)
+    return result, ffi.errno if result < 0 else 0
+
+
+__all__ = ["KernelError", "Readable", "address", "address_out", "attempt", "attr", "bpf", "error_for", "ffi", "raw_syscall"]

@@ -14,7 +14,7 @@ import platform
 import pwd
 import struct
 from collections.abc import Iterable
-from enum import IntEnum
+from enum import Enum, IntEnum
 from typing import Any
 
 from cffi import FFI
@@ -32,6 +32,7 @@ _C: Any = _ffi.dlopen(None)  # its functions are known by the cdef alone
 class Capability(IntEnum):
     """``include/uapi/linux/capability.h``, those that matter here."""
 
+    SYS_PTRACE = 19
     SYS_ADMIN = 21
     PERFMON = 38  # v5.8
     BPF = 39
@@ -59,6 +60,28 @@ BROKER_COMMANDS = READER_COMMANDS | {
     BpfCmd.ITER_CREATE,
 }
 """What the broker needs of bpf(2) once its iterator programs are loaded."""
+
+EDITOR_COMMANDS = BROKER_COMMANDS | {
+    BpfCmd.MAP_CREATE,  # also the private map of a swap
+    BpfCmd.MAP_UPDATE_ELEM,
+    BpfCmd.MAP_DELETE_ELEM,
+    BpfCmd.MAP_LOOKUP_AND_DELETE_ELEM,
+    BpfCmd.MAP_FREEZE,
+    BpfCmd.PROG_LOAD,
+    BpfCmd.PROG_TEST_RUN,
+    BpfCmd.OBJ_PIN,
+}
+"""What it needs on top where edits are allowed: neither attaching nor writing by batches."""
+
+
+class Rights(Enum):
+    """How far a broker is confined."""
+
+    READ = (BROKER, BROKER_COMMANDS)
+    EDIT = (BROKER, EDITOR_COMMANDS)
+    EDIT_SOCKETS = (BROKER | {Capability.SYS_PTRACE}, EDITOR_COMMANDS)
+    """CAP_SYS_PTRACE to copy sockets out of processes; ptrace(2) itself stays refused."""
+
 
 _PR_SET_PDEATHSIG, _PR_GET_PDEATHSIG = 1, 2
 _PR_SET_DUMPABLE, _PR_CAPBSET_DROP, _PR_SET_SECUREBITS = 4, 24, 28
@@ -141,6 +164,7 @@ _NEVER: dict[str, tuple[int | None, int | None]] = {
     "process_vm_readv": (310, 270),
     "process_vm_writev": (311, 271),
 }
+_NEVER_WITHOUT_SOCKETS: dict[str, tuple[int | None, int | None]] = {"pidfd_getfd": (438, 438)}
 _OPEN: tuple[tuple[int | None, int | None], int] = ((2, None), 1)
 _OPENAT: tuple[tuple[int | None, int | None], int] = ((257, 56), 2)
 _CLONE: tuple[int | None, int | None] = (56, 220)
@@ -154,15 +178,18 @@ class NotConfined(AppError):
         super().__init__(f"{what} failed ({os.strerror(number)}): start it as root, or without rights to give up")
 
 
-def confine_broker() -> None:
-    """Keep BROKER capabilities alone; no file is opened for writing, no program started, no map written ever after.
+def confine_broker(rights: Rights = Rights.READ) -> None:
+    """Keep a few capabilities alone; no file is opened for writing, no program started ever after, and no map written by READ.
 
     raises  NotConfined
     """
-    _keep(BROKER)
+    capabilities, commands = rights.value
+    _keep(
+        BROKER | {each for each in capabilities if effective() >> each & 1}
+    )  # a container may have given no SYS_PTRACE
     _no_new_privileges()
     _prctl("PR_SET_DUMPABLE", _PR_SET_DUMPABLE, 0)
-    _install(_broker_filter())
+    _install(_broker_filter(commands, {} if rights is Rights.EDIT_SOCKETS else _NEVER_WITHOUT_SOCKETS))
 
 
 def powerless(uid: int, gid: int) -> None:
@@ -296,11 +323,11 @@ def _reader_filter() -> bytes:
     return _start() + _bpf_rule(READER_COMMANDS) + _refuse(_NEVER) + _give(_ALLOW)
 
 
-def _broker_filter() -> bytes:
+def _broker_filter(commands: Iterable[BpfCmd], further: dict[str, tuple[int | None, int | None]]) -> bytes:
     return (
         _start()
-        + _bpf_rule(BROKER_COMMANDS)
-        + _refuse(_NEVER | _NEVER_BROKER)
+        + _bpf_rule(commands)
+        + _refuse(_NEVER | _NEVER_BROKER | further)
         + _if_bits(*_OPEN, _WRITE_FLAGS)
         + _if_bits(*_OPENAT, _WRITE_FLAGS)
         # Threads are clones with CLONE_THREAD; clone3 hides its flags in memory, and libc falls back on ENOSYS.

@@ -4,39 +4,26 @@ from __future__ import annotations
 
 from errno import ENOENT
 from types import TracebackType
-from typing import Protocol, Self, TypeVar
+from typing import Self
 
 from app.uapi.enums import BpfCmd
 from app.uapi.errors import error_for
 from app.wire import bodies
+from app.wire.ask_accounts import AskingAccounts
+from app.wire.ask_edits import AskingEdits
 from app.wire.errors import PinOutside
 from app.wire.verbs import Verb
 
 LIMIT_RING_BYTES = 16 << 20
 """What `Client.ring` asks for unless told otherwise."""
 
-_Answer = TypeVar("_Answer", bound=bodies.Body)
 
-
-class Transport(Protocol):
-    """How a question reaches its handler: connection.SocketTransport, or app.broker.local."""
-
-    def ask(self, verb: Verb, question: bodies.Body) -> tuple[bodies.Body, int | None]:
-        """Give the answer's body, of the verb's own type, and the descriptor that came with it (the caller's to close)."""
-
-    def close(self) -> None:
-        """Let go of connections; a later `ask` opens new ones."""
-
-
-class Client:
+class Client(AskingAccounts, AskingEdits):
     """Asks the broker. Safe to share between threads; usable as a context manager.
 
     Every method raises KernelError leaves as if bpf(2) had been called here, and WireError ones when the broker is not
     there, does not answer in time, or declines.
     """
-
-    def __init__(self, transport: Transport) -> None:
-        self._transport = transport
 
     def __enter__(self) -> Self:
         return self
@@ -117,12 +104,6 @@ class Client:
     def inode_storage(self, map_id: int, paths: tuple[str, ...] = ()) -> bodies.Storage:
         """Files that have an element in an INODE_STORAGE map, among those held open and `paths`."""
         return self._plain(Verb.INODE_STORAGE, bodies.AskStorage(_id(map_id), paths), bodies.Storage)
-
-    def _plain(self, verb: Verb, question: bodies.Body, wanted: type[_Answer]) -> _Answer:
-        answer, descriptor = self._transport.ask(verb, question)
-        if not isinstance(answer, wanted) or descriptor is not None:
-            raise TypeError(f"{verb.name} was answered with {type(answer).__name__}, descriptor {descriptor}")
-        return answer
 
     def _with_descriptor(self, verb: Verb, question: bodies.Body) -> tuple[bodies.Opened, int | None]:
         answer, descriptor = self._transport.ask(verb, question)

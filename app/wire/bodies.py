@@ -284,3 +284,7 @@ class Refused(Body, frozen=True):
     cmd: int = -1
     """The bpf(2) command that the kernel refused, where it was the kernel."""
     errno: int = 0
+    field: str = ""
+    """Which part of the question cannot be used, where it was one."""
+    retry_s: int = 0
+    """When to come back, where it was too soon."""

@@ -14,7 +14,7 @@ import msgspec
 from app.wire import bodies, fdpass, frame, refusals, sealed
 from app.wire.ask import Client
 from app.wire.errors import BadFrame, BrokerAbsent, BrokerClosed, BrokerSlow
-from app.wire.verbs import SHAPES, Verb
+from app.wire.verbs import ONCE, SHAPES, Verb
 
 _IDLE_LIMIT = 8
 
@@ -41,9 +41,10 @@ class SocketTransport:
         """
         request_id = next(self._numbers) & 0xFFFFFFFF
         datagram = frame.question(verb, request_id, _encoder.encode(question))
-        sock = self._take()
+        # A connection from the pool may have outlived its broker: what changes nothing is asked again on a new one then,
+        # and what changes something goes over a new one at once.
+        sock = None if verb in ONCE else self._take()
         if sock is not None:
-            # A connection from the pool may have outlived its broker; questions change nothing, so asking twice is safe.
             try:
                 received = self._exchange(sock, verb, datagram)
             except BrokerClosed:
@@ -113,7 +114,7 @@ class SocketTransport:
                     return decoder.decode(body)
             finally:
                 os.close(file)
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, ValueError) as error:  # text that is no UTF-8 is a ValueError
             raise BadFrame(f"an answer to {verb.name}", str(error)) from None
 
     def _take(self) -> socket.socket | None:

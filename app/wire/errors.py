@@ -59,3 +59,55 @@ class LimitExceeded(Declined):
 
 class UnusableHere(Declined):
     """The kernel here, or this broker's privileges, cannot do what was asked."""
+
+
+class SignInFailed(Declined):
+    """Name or password is wrong, or there is no such user: the three look the same from outside."""
+
+
+class SessionOver(Declined):
+    """No session, or one that has ended."""
+
+
+class NeedsWriteSession(Declined):
+    """The session may only read until its password is given again."""
+
+
+class NotAllowed(Declined):
+    """The role, or the policy, does not allow it."""
+
+
+class EditsOff(Declined):
+    """The service does not edit: it was started without --allow-edits, or its policy has an error."""
+
+
+class TooFast(Declined):
+    """More at once than the policy, or the throttle of passwords, lets through; `retry_s` says when to come back."""
+
+    def __init__(self, message: str, retry_s: int = 1) -> None:
+        super().__init__(message)
+        self.retry_s = retry_s
+
+
+class BadField(Declined):
+    """One part of a question cannot be used; `field` says which: a path, `key`, `reason`, `name` …"""
+
+    def __init__(self, message: str, field: str = "") -> None:
+        super().__init__(message)
+        self.field = field
+
+
+class MapChanged(Declined):
+    """The id, or the name, belongs to another map than the one that was shown."""
+
+
+class NotThere(Declined):
+    """No such user, session, token, record or plan."""
+
+
+class Taken(Declined):
+    """That name is in use, or that state does not allow it."""
+
+
+class CannotRecord(Declined):
+    """The audit log cannot be written: so nothing is done that would have to stand in it."""

@@ -33,6 +33,17 @@ _WIRE: dict[str, type[wire.WireError]] = {
         wire.WrongMapType,
         wire.LimitExceeded,
         wire.UnusableHere,
+        wire.SignInFailed,
+        wire.SessionOver,
+        wire.NeedsWriteSession,
+        wire.NotAllowed,
+        wire.EditsOff,
+        wire.TooFast,
+        wire.BadField,
+        wire.MapChanged,
+        wire.NotThere,
+        wire.Taken,
+        wire.CannotRecord,
     )
 }
 # A class that only the broker's side can meet arrives as the nearest one that the asking side knows.
@@ -49,7 +60,12 @@ def refused(error: AppError) -> Refused:
         return Refused(error=name, message=str(error), cmd=int(error.cmd), errno=error.errno)
     if name not in _WIRE:
         name = wire.BrokerFailed.__name__
-    return Refused(error=name, message=str(error))
+    return Refused(
+        error=name,
+        message=str(error),
+        field=error.field if isinstance(error, wire.BadField) else "",
+        retry_s=error.retry_s if isinstance(error, wire.TooFast) else 0,
+    )
 
 
 def as_error(answer: Refused) -> AppError:
@@ -60,4 +76,9 @@ def as_error(answer: Refused) -> AppError:
         error.cmd = BpfCmd(answer.cmd)
         error.errno = answer.errno
         return error
-    return _WIRE.get(answer.error, wire.BrokerFailed)(answer.message)
+    made = _WIRE.get(answer.error, wire.BrokerFailed)(answer.message)
+    if isinstance(made, wire.BadField):
+        made.field = answer.field
+    if isinstance(made, wire.TooFast):
+        made.retry_s = answer.retry_s
+    return made
