@@ -15,8 +15,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from app.broker import listen, log, probes
+from app.broker.desk import Desk
+from app.broker.edits import execute  # noqa: F401  (its answers import it late, for the sake of commands)
+from app.broker.edits.recovery import recover
 from app.broker.host import Host
-from app.broker.requests import Peer
+from app.broker.peers import Peer
 from app.errors import AppError
 from app.settings import Settings, from_environment
 from app.uapi import confine
@@ -53,9 +56,15 @@ def main(arguments: Sequence[str]) -> int:
 def serve(sock: socket.socket, settings: Settings, peers: Mapping[int, Peer]) -> None:
     """Prepare, confine this process for good, and answer on `sock` until SIGTERM or SIGINT."""
     tried = probes.at_start()
-    host = Host(bpffs=settings.bpffs, passes_descriptors=probes.passes(tried), tried=tried)
+    host = Host(
+        bpffs=settings.bpffs,
+        passes_descriptors=probes.passes(tried),
+        tried=tried,
+        open_desk=lambda: Desk.open(settings),
+    )
     host.iterators.load_all()
-    confine.confine_broker()
+    recover(host)  # opens the databases: nothing is opened for writing once the filter is closed
+    confine.confine_broker(_rights(settings))
     listener = listen.Listener(sock, host, peers)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: listener.stop())
@@ -63,6 +72,13 @@ def serve(sock: socket.socket, settings: Settings, peers: Mapping[int, Peer]) ->
     listener.run()
     log.write("stopping")
     listener.close()
+    host.close()
+
+
+def _rights(settings: Settings) -> confine.Rights:
+    if not settings.allow_edits:
+        return confine.Rights.READ
+    return confine.Rights.EDIT_SOCKETS if settings.edit_sockets else confine.Rights.EDIT
 
 
 def who_may_ask(settings: Settings) -> dict[int, Peer]:

@@ -7,10 +7,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import RLock
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from app.broker.iterators import Iterators
 from app.wire import bodies
+from app.wire.errors import UnusableHere
+
+if TYPE_CHECKING:
+    from app.broker.desk import Desk
 
 
 @dataclass(slots=True)
@@ -27,6 +31,34 @@ class Host:
     """Guards the two below."""
     found: tuple[bodies.Capability, ...] = ()
     found_until_s: float = 0.0
+    open_desk: Callable[[], Desk] | None = None
+    """Opens accounts, policy and audit log when the first question needs them: most commands never do."""
+    stopping: set[int] = field(default_factory=set)
+    """Plans that somebody asked to stop."""
+    _desk: Desk | None = None
+
+    @property
+    def desk(self) -> Desk:
+        """Accounts, policy and audit log.
+
+        raises  UnusableHere where this broker has none, and what Desk.open raises
+        """
+        with self.lock:
+            if self._desk is None:
+                if self.open_desk is None:
+                    raise UnusableHere(
+                        "this broker keeps neither accounts nor an audit log: start it with a data directory"
+                    )
+                self._desk = self.open_desk()
+            return self._desk
+
+    def close(self) -> None:
+        """Let go of iterator programs and databases."""
+        self.iterators.close()
+        with self.lock:
+            if self._desk is not None:
+                self._desk.close()
+                self._desk = None
 
 
 @dataclass(frozen=True, slots=True)

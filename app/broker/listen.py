@@ -17,7 +17,8 @@ import msgspec
 from app.broker import log
 from app.broker.errors import CannotListen
 from app.broker.host import Host, Reply
-from app.broker.requests import BY_VERB, Peer, Request
+from app.broker.peers import Asker, Peer
+from app.broker.requests import BY_VERB, Request
 from app.errors import AppError
 from app.wire import bodies, fdpass, frame, refusals, sealed
 from app.wire.errors import BadFrame, BrokerFailed, LimitExceeded
@@ -107,7 +108,7 @@ class Listener:
                 self._limited.write("too_many_connections", uid=uid, pid=pid)
                 connection.close()
             else:
-                Thread(target=self._converse, args=(connection, peer, uid, pid), daemon=True).start()
+                Thread(target=self._converse, args=(connection, Asker(peer, uid, pid)), daemon=True).start()
 
     def stop(self) -> None:
         """Make `run` return; safe in a signal handler."""
@@ -117,16 +118,17 @@ class Listener:
         """Let go of what `stop` needs; the socket is its maker's."""
         os.close(self._stop)
 
-    def _converse(self, connection: socket.socket, peer: Peer, uid: int, pid: int) -> None:
+    def _converse(self, connection: socket.socket, asker: Asker) -> None:
+        uid, pid = asker.uid, asker.pid
         try:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("@ll", int(SEND_TIMEOUT_S), 0))
             while (datagram := fdpass.receive(connection, frame.DATAGRAM_BYTES)) and self._answer(
-                connection, peer, datagram
+                connection, asker, datagram
             ):
                 pass
         except BadFrame as error:
             self._limited.write("bad_frame", uid=uid, pid=pid, reason=str(error))
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, ValueError, RecursionError) as error:  # text that is no UTF-8 is a ValueError
             self._limited.write("bad_body", uid=uid, pid=pid, reason=str(error))
         except OSError as error:
             self._limited.write("connection_lost", uid=uid, pid=pid, reason=str(error))
@@ -134,7 +136,7 @@ class Listener:
             connection.close()
             self._room.release()
 
-    def _answer(self, connection: socket.socket, peer: Peer, datagram: bytes) -> bool:
+    def _answer(self, connection: socket.socket, asker: Asker, datagram: bytes) -> bool:
         """One question; False, after a line in the log, when the connection is to be closed instead of answered."""
         question = frame.read_question(datagram)
         request = BY_VERB.get(question.verb)
@@ -142,10 +144,10 @@ class Listener:
             raise BadFrame("a known verb", str(question.verb))
         if len(question.body) > request.body_limit_bytes:
             raise BadFrame(f"at most {request.body_limit_bytes} bytes for {request.verb.name}", f"{len(question.body)}")
-        if not peer & request.needs:
-            self._limited.write("not_allowed", verb=request.verb.name, peer=str(peer))
+        if not asker.peer & request.needs:
+            self._limited.write("not_allowed", verb=request.verb.name, peer=str(asker.peer))
             return False
-        reply = self._reply(request, request.decoder.decode(question.body))
+        reply = self._reply(request, request.decoder.decode(question.body), asker)
         descriptors = [] if reply.descriptor is None else [reply.descriptor]
         try:
             _send(connection, question.request_id, reply.body, descriptors)
@@ -153,9 +155,9 @@ class Listener:
             fdpass.close_all(descriptors)
         return True
 
-    def _reply(self, request: Request, body: bodies.Body) -> Reply:
+    def _reply(self, request: Request, body: bodies.Body, asker: Asker) -> Reply:
         try:
-            return request.answer(self._host, body)
+            return request.reply(self._host, body, asker)
         except AppError as error:
             return Reply(refusals.refused(error))
         except Exception as error:  # noqa: BLE001  (a bug in one answer must not end the others; it is logged whole)

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
+import os
+from typing import TYPE_CHECKING
+
 import msgspec
 
+from app.broker import log
 from app.broker.host import Host
+from app.broker.peers import Asker, Peer
 from app.broker.requests import BY_VERB
 from app.settings import Settings
 from app.wire import bodies
 from app.wire.ask import Client
 from app.wire.errors import LimitExceeded
 from app.wire.verbs import Verb
+
+if TYPE_CHECKING:
+    from app.broker.desk import Desk
 
 _encoder = msgspec.msgpack.Encoder()
 
@@ -27,14 +36,24 @@ class LocalTransport:
         encoded = _encoder.encode(question)
         if len(encoded) > request.body_limit_bytes:
             raise LimitExceeded(f"{verb.name} takes {request.body_limit_bytes} bytes, {len(encoded)} were asked with")
-        reply = request.answer(self._host, request.decoder.decode(encoded))
+        asker = Asker(Peer.ROOT, os.geteuid(), os.getpid(), in_process=True)
+        reply = request.reply(self._host, request.decoder.decode(encoded), asker)
         return reply.body, reply.descriptor
 
     def close(self) -> None:
-        """Let go of the iterator programs."""
-        self._host.iterators.close()
+        """Let go of iterator programs and databases."""
+        self._host.close()
 
 
 def client(settings: Settings) -> Client:
     """Give a client that does the broker's work itself, with the rights of this process."""
-    return Client(LocalTransport(Host(bpffs=settings.bpffs)))
+    log.silence()
+    return Client(LocalTransport(Host(bpffs=settings.bpffs, open_desk=lambda: _desk(settings))))
+
+
+def _desk(settings: Settings) -> Desk:
+    from app.broker.desk import Desk  # accounts bring a password library, and most commands never come here
+
+    # A command's standard error is for its user; the copies that go elsewhere are made all the same.
+    copies = tuple(each for each in settings.audit_copies if each != "log")
+    return Desk.open(dataclasses.replace(settings, audit_copies=copies))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections import Counter
 from datetime import UTC, datetime
@@ -18,8 +19,18 @@ PERIOD_S = 10.0
 _encoder = msgspec.json.Encoder()
 
 
+_silent = threading.Event()
+
+
+def silence() -> None:
+    """Write nothing from here on: this process is a command, whose standard error is its user's."""
+    _silent.set()
+
+
 def write(event: str, **facts: object) -> None:
     """One line. Facts that came from others are data to the JSON encoder: no line break of theirs becomes one here."""
+    if _silent.is_set():
+        return
     line = {"ts": datetime.now(UTC).isoformat(timespec="milliseconds"), "service": "broker", "event": event, **facts}
     try:
         os.write(STDERR, _encoder.encode(line) + b"\n")

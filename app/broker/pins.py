@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
+from enum import Enum
 from functools import partial
 from pathlib import Path
 
@@ -66,14 +67,34 @@ def is_mounted(path: Path) -> bool:
     return False
 
 
-def open_pin(bpffs: Path, path: str) -> int:
-    """Open read-only object pinned at `path`; the descriptor is the caller's to close.
+class Access(Enum):
+    """What a descriptor is opened for."""
+
+    READ = BpfMapFlag.RDONLY
+    FULL = 0
+
+
+def open_pin(bpffs: Path, path: str, access: Access = Access.READ) -> int:
+    """Open the object pinned at `path`; the descriptor is the caller's to close.
 
     Each component is opened by itself and no symbolic link is followed, as openat2's RESOLVE_BENEATH and
     RESOLVE_NO_SYMLINKS would have it; openat2 itself takes its flags from memory, where the seccomp filter of the
     broker, which allows opening for reading only, cannot see them.
 
     raises  PinOutside if the path is not one beneath `bpffs`; KernelError if the kernel does not open it
+    """
+    directory, name = open_folder(bpffs, path)
+    try:
+        leaf = with_fd(directory, partial(_open_in, name, _LEAF))
+    except OSError as error:
+        raise PinOutside(f"no pin can be opened at {path!r}: {error.strerror}") from None
+    return with_fd(leaf, partial(_get, access=access))
+
+
+def open_folder(bpffs: Path, path: str) -> tuple[int, str]:
+    """O_PATH descriptor (the caller's to close) of the folder that a pin is in, or would be, and the pin's name.
+
+    raises  PinOutside
     """
     root = str(bpffs).rstrip("/")
     parts = path[len(root) + 1 :].split("/")
@@ -83,10 +104,9 @@ def open_pin(bpffs: Path, path: str) -> int:
         at = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         for part in parts[:-1]:
             at = with_fd(at, partial(_open_in, part, _DIRECTORY))
-        leaf = with_fd(at, partial(_open_in, parts[-1], _LEAF))
     except OSError as error:
         raise PinOutside(f"no pin can be opened at {path!r}: {error.strerror}") from None
-    return with_fd(leaf, _get)
+    return at, parts[-1]
 
 
 def _open_in(name: str, flags: int, directory: int) -> int:
@@ -95,14 +115,14 @@ def _open_in(name: str, flags: int, directory: int) -> int:
 
 def kind_of(fd: int) -> str:
     """``map``, ``prog``, ``link``, or empty for something else."""
-    return _KINDS.get(str(Path(f"/proc/self/fd/{fd}").readlink()), "")
+    return _KINDS.get(os.readlink(f"/proc/self/fd/{fd}"), "")  # noqa: PTH115  (asked for every pin: a Path costs more)
 
 
-def _get(leaf: int) -> int:
+def _get(leaf: int, access: Access = Access.READ) -> int:
     """Open what an O_PATH descriptor of a pin names. By its magic link, so that nobody can swap the path meanwhile."""
     path = f"/proc/self/fd/{leaf}"
     try:
-        return objects.obj_get(path, BpfMapFlag.RDONLY)
+        return objects.obj_get(path, access.value)
     except InvalidForKernel:  # Links know no access mode.
         return objects.obj_get(path)
 

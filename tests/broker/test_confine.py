@@ -15,6 +15,7 @@ from app.broker import vmlinux
 from app.uapi import confine, loading, objects, syscall
 from app.uapi.enums import BpfMapFlag, BpfMapType
 from app.uapi.errors import KernelError
+from app.uapi.pidfd import pidfd_getfd
 from app.uapi.syscall import MapSpec
 from app.wire.connection import connect
 from tests.broker.conftest import WEB_UID, Running, as_account, fill, id_of
@@ -60,13 +61,13 @@ def errno_of(work: Callable[[], object]) -> int:
     return 0
 
 
-def in_confined_broker(work: Callable[[], object]) -> int:
+def in_confined_broker(work: Callable[[], object], rights: confine.Rights = confine.Rights.READ) -> int:
     """The errno that `work` met in a child confined as the broker."""
     child = os.fork()
     if not child:
         code = 255
         try:
-            confine.confine_broker()
+            confine.confine_broker(rights)
             code = errno_of(work)
         finally:
             os._exit(code)
@@ -118,6 +119,60 @@ def test_a_taken_over_broker_cannot(name: str, make_map: Callable[..., int], tmp
     assert in_confined_broker(tries[name]) in {EPERM, ENOSYS}
     assert Path(existing).exists()
     assert syscall.map_lookup(fd, KEY, bytearray(8))
+
+
+EDITS = {
+    "update": 0, "delete": 0, "pop": 0, "freeze": 0, "create": 0, "load and run": 0,
+    "update batch": EPERM, "attach": EPERM, "open a raw tracepoint": EPERM, "load BTF": EPERM, "detach": EPERM, "bind a map": EPERM,
+    "write a file": EPERM, "fork": EPERM, "exec": EPERM, "socket": EPERM, "ptrace": EPERM, "take a descriptor": EPERM,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", EDITS)
+def test_a_broker_with_edits_writes_maps_and_little_else(
+    name: str, make_map: Callable[..., int], tmp_path: Path
+) -> None:
+    fd = make_map()
+    fill(fd, 1)
+    existing = tmp_path / "existing"
+    existing.touch()
+    xdp = loading.prog_load(loading.ProgSpec(type=6, insns=RETURN_2))
+    tries: dict[str, Callable[[], object]] = {
+        "update": lambda: syscall.map_update(fd, KEY, VALUE),
+        "delete": lambda: syscall.map_delete(fd, KEY),
+        "pop": lambda: syscall.map_lookup_and_delete(fd, KEY, bytearray(8)),
+        "freeze": lambda: syscall.map_freeze(fd),
+        "update batch": lambda: syscall.map_update_batch(fd, KEY, VALUE, 1),
+        "create": lambda: syscall.map_create(MapSpec(type=1, key_size=4, value_size=4, max_entries=1)),
+        "load and run": lambda: loading.prog_test_run(
+            loading.prog_load(loading.ProgSpec(type=1, insns=RETURN_2)), bytes(14)
+        ),
+        "attach": lambda: loading.prog_attach(fd, xdp, 0),
+        "detach": lambda: loading.prog_detach(fd, xdp, 0),
+        "open a raw tracepoint": lambda: loading.raw_tracepoint_open(b"sched_switch", xdp),
+        "load BTF": lambda: loading.btf_load(bytes(24)),
+        "bind a map": lambda: call(321, 35, "x" * 16, 16),
+        "write a file": lambda: os.open(existing, os.O_WRONLY),
+        "fork": os.fork,
+        "exec": lambda: os.execv("/bin/true", ["true"]),
+        "socket": lambda: socket.socket(socket.AF_INET),
+        "ptrace": lambda: call(101, 16, os.getppid()),
+        "take a descriptor": lambda: call(438, os.pidfd_open(os.getpid()), 0, 0),
+    }
+    assert in_confined_broker(tries[name], confine.Rights.EDIT) == EDITS[name]
+    os.close(xdp)
+
+
+RETURN_2 = bytes.fromhex("b700000002000000 9500000000000000")
+
+
+def test_only_a_broker_that_may_edit_sockets_takes_them_from_processes() -> None:
+    def take() -> None:
+        os.close(pidfd_getfd(os.pidfd_open(os.getppid()), 0))
+
+    assert in_confined_broker(take, confine.Rights.EDIT_SOCKETS) == 0
+    assert in_confined_broker(take, confine.Rights.EDIT) == EPERM
+    assert in_confined_broker(lambda: call(101, 16, os.getppid()), confine.Rights.EDIT_SOCKETS) == EPERM
 
 
 def call(number: int, *arguments: int | str) -> None:

@@ -73,6 +73,7 @@ NOTHING = msgspec.msgpack.encode(bodies.AskNothing())
         pytest.param(frame.question(Verb.MAP_OPEN, 1, msgspec.msgpack.encode([1, 2])), id="one argument too many"),
         pytest.param(frame.question(Verb.MAP_OPEN, 1, msgspec.msgpack.encode({"id": 7})), id="a map for a list"),
         pytest.param(frame.question(Verb.BATCH, 1, msgspec.msgpack.encode([1, "x", 2])), id="text for bytes"),
+        pytest.param(frame.question(Verb.PIN_OPEN, 1, b"\x91\xa2\xff\xfe"), id="text that is no UTF-8"),
         pytest.param(bytes(frame.DATAGRAM_BYTES + 1), id="longer than any question"),
         pytest.param(frame.answer(frame.Outcome.ANSWERED, frame.Place.INLINE, 0, 1, 0), id="an answer"),
     ],
@@ -104,11 +105,11 @@ def test_the_accounts_of_web_and_recorder_are_answered(broker: Running, uid: int
     assert as_account(uid, lambda: connect(broker.settings.socket).hello().pid == broker.pid) is welcome
 
 
-def test_the_socket_file_is_closed_to_other_accounts(broker: Running) -> None:
+def test_t11_the_socket_file_is_closed_to_other_accounts(broker: Running) -> None:
     assert as_account(STRANGER_UID, lambda: connect(broker.settings.socket).hello()) == BrokerAbsent.__name__
 
 
-def test_a_stranger_who_gets_at_the_socket_is_turned_away(broker: Running) -> None:
+def test_t11_a_stranger_who_gets_at_the_socket_is_turned_away(broker: Running) -> None:
     broker.settings.socket.chmod(0o666)
     try:
         assert as_account(STRANGER_UID, lambda: connect(broker.settings.socket).hello()) == BrokerClosed.__name__
@@ -164,6 +165,7 @@ def test_fifty_thousand_random_frames_neither_stop_nor_swell_the_broker(broker: 
     send_some(5_000)
     before_kib = int(broker.status()["VmRSS"].split()[0])
     send_some(50_000)
+    assert b"Traceback" not in broker.log.read_bytes()
     grown_kib = int(broker.status()["VmRSS"].split()[0]) - before_kib
     with connect(broker.settings.socket) as client:
         assert client.hello().pid == broker.pid

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from app.broker.requests import BY_VERB, REQUESTS, Peer
+from app.broker.peers import Peer
+from app.broker.requests import BY_VERB, REQUESTS
 from app.wire.frame import INLINE_BYTES
 from app.wire.verbs import SHAPES, Verb
 

@@ -82,7 +82,7 @@ _BY_UPDATE = _BY_PROGRAM | {
     BpfMapType.PERCPU_CGROUP_STORAGE,
 }
 """Types whose values are bytes that can be written back as they were read."""
-_UNHARMED = frozenset({"bpf_spin_lock", "bpf_res_spin_lock", "bpf_refcount"})
+UNHARMED = frozenset({"bpf_spin_lock", "bpf_res_spin_lock", "bpf_refcount"})
 """Kept parts that an update of the whole value leaves alone; all others it destroys."""
 
 
@@ -122,7 +122,7 @@ def _without_program(target: Target, field: Field, lock: int | None, passed: lis
         if word and not facts.map_flags & BpfMapFlag.RDONLY_PROG:
             return Plan(Method.MMAP_STORE, "; ".join(passed), word)
         passed.append("a mapping can store aligned fields of 1, 2, 4 or 8 bytes, and only where programs may write")
-    if destroyed := sorted({kept.name for kept in target.kept} - _UNHARMED):
+    if destroyed := sorted({kept.name for kept in target.kept} - UNHARMED):
         passed.append(f"writing the whole value would destroy {', '.join(destroyed)} in it")
         return Plan(Method.REFUSED, "; ".join(passed))
     return Plan(Method.UPDATE if lock is None else Method.LOCKED_UPDATE, "; ".join(passed), None, lock)

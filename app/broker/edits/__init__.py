@@ -1,0 +1,1 @@
+"""Edits of live maps: planned, allowed, written down, done, read again."""
