@@ -24,7 +24,7 @@ from app.columns.errors import NoSuchField, UnknownLens
 from app.columns.json_text import numbers, template
 from app.columns.lenses import choose, show
 from app.columns.lenses.show import NO_NAMES, Names
-from app.columns.node import Node, NodeKind, is_in6_addr, is_octets, leaves
+from app.columns.node import REDACTED, Node, NodeKind, is_in6_addr, is_octets, leaves
 from app.columns.plan import ARRAY_LIMIT, Plan
 from app.columns.table import Bytes, Layout, Table
 
@@ -195,6 +195,8 @@ def _single(field: Field, lens: str, data: Bytes, names: Names) -> list[Cell]:
     """Data uint8[n, size] -> n cells."""
     node = field.node
     span = data[:, node.offset_bytes : node.end_bytes]
+    if node.special == REDACTED:
+        return [Cell(REDACTED, "hidden from your role by the policy", "opaque", "")] * len(data)
     if node.special:
         return [Cell(node.special, f"{node.special}: only the kernel can use these bytes", "opaque", "")] * len(data)
     if node.scalar:

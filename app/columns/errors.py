@@ -30,7 +30,15 @@ class UnknownLens(ColumnsError):
         super().__init__(f"{path} cannot be shown as {_shown(lens)}; choose one of {', '.join(choices)}")
 
 
-class BadKey(ColumnsError):
+class BadValue(ColumnsError):
+    """What was given is none of the field's values; `path` is the field's."""
+
+    def __init__(self, message: str, path: str = "") -> None:
+        super().__init__(message)
+        self.path = path
+
+
+class BadKey(BadValue):
     """The text is not a key of this map."""
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from app.columns.decode import Column, native, read, text
 from app.columns.matrix import chosen
-from app.columns.node import MADE_TEXT, Node, NodeKind
+from app.columns.node import MADE_TEXT, REDACTED, Node, NodeKind
 from app.columns.table import Bytes
 
 Texts = list[bytes]
@@ -122,6 +122,8 @@ _HEX = np.frombuffer(b"".join(b'"0x%02x",' % byte for byte in range(256)), np.ui
 
 def _compile(node: Node, base: int, literals: list[bytes], readers: list[Reader]) -> None:
     match node.kind:
+        case _ if node.special == REDACTED:
+            literals[-1] += b"null"
         case NodeKind.STRUCT | NodeKind.UNION:
             _compile_members(node, base, literals, readers, b"{", b"}", named=True)
         case NodeKind.DATASEC:

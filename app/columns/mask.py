@@ -29,7 +29,7 @@ from app.columns.condition import (
 from app.columns.decode import Column, Field, fold, locate, native, read, text
 from app.columns.errors import NoSuchField, NotOneColumn, WhereError
 from app.columns.lenses import choose
-from app.columns.node import Node, NodeKind, is_octets
+from app.columns.node import REDACTED, Node, NodeKind, is_octets
 from app.columns.table import Bytes, Layout, Table
 
 Mask = NDArray[np.bool_]
@@ -83,6 +83,10 @@ class _Question:
             raise WhereError(path.column, str(error)) from None
         self.path = path
         self.node: Node = self.field.node
+        if self.node.special == REDACTED:
+            raise WhereError(
+                path.column, f"{path.text} is hidden from your role by the policy; ask about another field"
+            )
         plan = table.layout.key if self.field.group == "key" else table.layout.value
         lens = lenses.get(path.text) or ("" if plan is None else choose.default(self.node, plan))
         self._network = choose.reads_network_order(self.node, lens)

@@ -43,6 +43,8 @@ SPECIAL = frozenset({
 """Structs that the kernel keeps for itself inside a value: what a look-up shows of them means nothing."""
 MADE_TEXT = "text"
 """Type name of text that is ours (a path, a command) rather than a map's: always a string, UTF-8 and all."""
+REDACTED = "redacted"
+"""`special` of a field that whoever looks may not see: the bytes that come with it are zeros."""
 KPTR_TAGS = frozenset({"kptr", "kptr_untrusted", "kptr_ref", "percpu_kptr", "uptr"})
 """Type tags that make a pointer a kernel-managed one; a look-up shows 0."""
 _IN6_NAME = re.compile(r"addr|ip(v?6)?$|^ip|v6")

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from app.columns.decode import Column, column, locate
 from app.columns.errors import NotOneColumn
 from app.columns.lenses import choose
+from app.columns.node import REDACTED
 from app.columns.table import Bytes, Table
 
 Indices = NDArray[np.int64]
@@ -23,6 +24,8 @@ def order(table: Table, path: str, *, descending: bool = False, lenses: Mapping[
     raises  NoSuchField, NotOneColumn
     """
     field = locate(table.layout, path)
+    if field.node.special == REDACTED:
+        raise NotOneColumn(f"{path} is hidden from your role by the policy; sort by another field")
     plan = table.layout.key if field.group == "key" else table.layout.value
     values = column(table, path)
     lens = (lenses or {}).get(path) or ("" if plan is None else choose.default(field.node, plan))

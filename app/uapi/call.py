@@ -89,4 +89,15 @@ def raw_syscall(number: int, first: int, second: Any, third: int) -> tuple[int, 
     return result, ffi.errno if result < 0 else 0
 
 
-__all__ = ["KernelError", "Readable", "address", "address_out", "attempt", "attr", "bpf", "error_for", "ffi", "raw_syscall"]
+__all__ = [
+    "KernelError",
+    "Readable",
+    "address",
+    "address_out",
+    "attempt",
+    "attr",
+    "bpf",
+    "error_for",
+    "ffi",
+    "raw_syscall",
+]

@@ -36,7 +36,7 @@ def made(texts: list[bytes], numbers: list[int]) -> Table:
     (b"\xff\xc3\xa4", "\\xffä"),
     (b"", ""),
 ])  # fmt: skip
-def test_text_never_becomes_a_formula(text: bytes, shown: str) -> None:
+def test_t23_text_never_becomes_a_formula(text: bytes, shown: str) -> None:
     document = b"".join(csv_chunks(made([text], [-5]))).decode()
     header, row = csv.reader(io.StringIO(document, newline=""))
     assert header == ["value.name", "value.n", "value.raw"]

@@ -13,11 +13,11 @@ THIN_SPACE = "\u2009"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _KIB = 1024
 _MAX_CLOCK_NS = 8 * 10**18
-_PROTOCOLS = {
+PROTOCOLS = {
     0: "HOPOPT", 1: "ICMP", 2: "IGMP", 4: "IPIP", 6: "TCP", 17: "UDP", 27: "RDP", 33: "DCCP", 41: "IPv6", 47: "GRE",
     50: "ESP", 51: "AH", 58: "ICMPv6", 89: "OSPF", 103: "PIM", 112: "VRRP", 132: "SCTP", 136: "UDPLite",
 }  # fmt: skip
-_ETHERTYPES = {
+ETHERTYPES = {
     0x0800: "IPv4", 0x0806: "ARP", 0x86DD: "IPv6", 0x8100: "802.1Q", 0x88A8: "802.1ad", 0x8847: "MPLS", 0x88CC: "LLDP",
 }  # fmt: skip
 
@@ -180,7 +180,7 @@ _INTEGERS: dict[str, Callable[[Node, int, Names], str]] = {
     "port_be": lambda node, number, _: str(network_number(node, number)),
     "ipv4": lambda node, number, _: octets("ipv4", _memory(node, number)),
     "ethertype": lambda node, number, _: _named_hex(network_number(node, number), number),
-    "proto": lambda _, number, __: _PROTOCOLS.get(number, str(number)),
+    "proto": lambda _, number, __: PROTOCOLS.get(number, str(number)),
     "char": _char,
     "pid": lambda _, number, names: _named(number, names.comms.get(number)),
     "pid_tgid": _pid_tgid,
@@ -195,7 +195,7 @@ _INTEGERS: dict[str, Callable[[Node, int, Names], str]] = {
 
 
 def _named_hex(network: int, host: int) -> str:
-    return _ETHERTYPES.get(network) or _ETHERTYPES.get(host) or f"{network:#06x}"
+    return ETHERTYPES.get(network) or ETHERTYPES.get(host) or f"{network:#06x}"
 
 
 def floating(number: Any) -> str:
