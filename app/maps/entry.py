@@ -63,6 +63,8 @@ def look_up(opened: OpenMap, key: bytes) -> Sheet:
 
 def is_member(opened: OpenMap, value: bytes) -> bool:
     """Ask a bloom filter: False means surely not, True maybe. `value` is value_size bytes."""
+    if opened.mask.any():
+        raise CannotLookUp(opened.kind.label, "the policy hides its values from your role")
     asked = bytearray(value)
     return opened.reader.lookup(None, asked)
 

@@ -9,6 +9,13 @@ class MapsError(AppError):
     """Root of this room's errors."""
 
 
+class BadMoment(MapsError, UsageError):
+    """No moment."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(f"{text!r} is no time: write 2026-11-24T18:03, or 30s, 10m, 2h, 3d for so long ago")
+
+
 class NoSuchMap(MapsError):
     """No live map answers to a reference."""
 
@@ -74,3 +81,14 @@ class Busy(MapsError):
             f"readings that are in use fill the {limit_bytes >> 20} MiB that there are for them: try again when a download has"
             " ended, or raise BPF_ATLAS_VIEW_MEMORY_MIB"
         )
+
+
+class CannotEdit(MapsError, UsageError):
+    """What was asked for is no edit that this map could have."""
+
+
+class NothingToChange(MapsError, UsageError):
+    """Every field would stay as it is."""
+
+    def __init__(self) -> None:
+        super().__init__("nothing would change: every field holds that already")

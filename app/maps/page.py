@@ -21,7 +21,7 @@ from app.maps.errors import BadCursor
 from app.maps.kinds import Enumerate
 from app.maps.opening import OpenMap
 from app.maps.tabulate import Sheet, first_sheet, read_sheet
-from app.maps.views import SMALL_BYTES, Order, View, Views, identity
+from app.maps.views import SMALL_BYTES, Order, View, Views, identity_of
 
 DEFAULT_LIMIT = 100
 MAX_LIMIT = 1000
@@ -93,9 +93,7 @@ def read_page(opened: OpenMap, views: Views, query: Query, *, max_entries: int) 
         if page is not None:
             return page
     view = (
-        views.get(view_token, identity(opened.facts))
-        if view_token
-        else read_view(opened, views, max_entries=max_entries)
+        views.get(view_token, identity_of(opened)) if view_token else read_view(opened, views, max_entries=max_entries)
     )
     selected = select(views, view, where=query.where, sort=query.sort)
     if after_key is not None:
@@ -105,7 +103,7 @@ def read_page(opened: OpenMap, views: Views, query: Query, *, max_entries: int) 
 
 def read_view(opened: OpenMap, views: Views, *, max_entries: int) -> View:
     """Read the whole map and keep the reading. raises Busy"""
-    of, asked_at_ns = identity(opened.facts), time.time_ns()
+    of, asked_at_ns = identity_of(opened), time.time_ns()
     entry_bytes = opened.facts.key_size + opened.reader.value_stride + 16
     limit = max(min(max_entries, views.sheet_limit_bytes // entry_bytes), 1)
     expected_bytes = min(opened.facts.max_entries if opened.entries is None else opened.entries, limit) * entry_bytes

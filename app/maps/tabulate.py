@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from app.columns.table import Layout, Table
 from app.maps import owners, rings
 from app.maps.errors import CannotList
+from app.maps.hiding import NOTE, cleared, hide
 from app.maps.kinds import Enumerate
 from app.maps.layouts import hides_values
 from app.maps.opening import OpenMap
@@ -52,6 +53,8 @@ def read_sheet(opened: OpenMap, *, limit: int = DEFAULT_LIMIT, progress: Progres
         case Enumerate.RING:
             backlog = rings.look(opened.client, facts.id)
             reading, layout = rings.as_reading(backlog)
+            layout, mask = hide(layout, opened.hidden)
+            reading = cleared(reading, mask)
             return Sheet(
                 table=Table(layout, reading.keys, reading.values),
                 json_layout=layout,
@@ -84,6 +87,7 @@ def first_sheet(opened: OpenMap, *, count: int) -> Sheet | None:
 def sheet_of(opened: OpenMap, reading: Reading) -> Sheet:
     """Lay out a reading of this map."""
     schema = opened.schema
+    reading = cleared(reading, opened.mask)
     if opened.facts.frozen and reading.completeness is Completeness.WALKED:
         reading = dataclasses.replace(reading, completeness=Completeness.EXACT)
     values, size = reading.values, opened.facts.value_size
@@ -93,7 +97,7 @@ def sheet_of(opened: OpenMap, reading: Reading) -> Sheet:
     elif values.shape[1] != size:  # a type newer than ours: room for every CPU was made
         values = values[:, :size]
     table = Table(schema.layout, reading.keys, values)
-    notes = (*reading.notes, *schema.notes)
+    notes = (*reading.notes, *schema.notes, *((NOTE,) if opened.mask.any() else ()))
     return Sheet(table=table, json_layout=schema.json_layout, reading=reading, notes=notes)
 
 

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.maps.errors import Busy, ViewGone
+from app.maps.opening import OpenMap
 from app.maps.tabulate import Sheet
 from app.wire.bodies import MapFacts
 
@@ -39,6 +40,11 @@ def identity(facts: MapFacts) -> Identity:
         facts.id, facts.type, facts.name, facts.key_size, facts.value_size, facts.max_entries, facts.map_flags,
         facts.btf_id, facts.btf_key_type_id, facts.btf_value_type_id, facts.btf_vmlinux_value_type_id,
     )  # fmt: skip
+
+
+def identity_of(opened: OpenMap) -> Identity:
+    """The same of an open map, and of what is hidden in it: readings are shared only by those who may see the same."""
+    return (*identity(opened.facts), *sorted(opened.hidden))
 
 
 @dataclass(slots=True, eq=False, weakref_slot=True)
