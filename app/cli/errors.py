@@ -92,3 +92,11 @@ class DiedAtStart(CliError):
 
     def __init__(self, name: str, status: int) -> None:
         super().__init__(f"the {name} process ended at its start with status {status}; its message stands above")
+
+
+class NotDone(CliError):
+    """An edit that was not, or not just so, carried out; the sentence is the broker's."""
+
+
+class EditRefused(CliError, NeedsRights):
+    """An edit that the kernel, the map's state or the policy does not allow; the sentence is the broker's."""

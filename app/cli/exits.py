@@ -5,7 +5,7 @@ from __future__ import annotations
 from app.errors import AppError, NeedsRights, UsageError
 from app.maps.errors import CannotList, CannotLookUp, MapsError
 from app.uapi.errors import AlreadyThere, KernelError, NoSuchKey, ObjectGone
-from app.wire.errors import PinOutside, WireError
+from app.wire.errors import BadField, MapChanged, NotThere, PinOutside, SignInFailed, Taken, TooFast, WireError
 
 NOT_SO, USAGE, REFUSED = 1, 2, 3
 
@@ -20,6 +20,12 @@ STATUS: dict[type[AppError], int] = {
     AlreadyThere: NOT_SO,
     KernelError: REFUSED,
     PinOutside: NOT_SO,
+    NotThere: NOT_SO,
+    Taken: NOT_SO,
+    MapChanged: NOT_SO,
+    TooFast: NOT_SO,
+    SignInFailed: NOT_SO,
+    BadField: USAGE,
     WireError: REFUSED,
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 STEP = 1024
@@ -30,6 +31,11 @@ def size(number_bytes: int) -> str:
             return f"{number_bytes} B" if unit == "B" else f"{value:.1f} {unit}"
         value /= STEP
     return str(number_bytes)
+
+
+def when(at_s: int) -> str:
+    """`2026-11-24 18:03 UTC`, of CLOCK_REALTIME in seconds; `never` for 0."""
+    return f"{datetime.fromtimestamp(at_s, UTC):%Y-%m-%d %H:%M} UTC" if at_s else "never"
 
 
 def columns(heads: Sequence[str], rows: Sequence[Sequence[str]], *, right: frozenset[str] = frozenset()) -> str:

@@ -34,7 +34,9 @@ MALLOC = {"MALLOC_ARENA_MAX": "2", "MALLOC_MMAP_THRESHOLD_": str(1 << 20)}
     help="Directory of socket and secrets.  [default: /var/lib/bpf-atlas; env: BPF_ATLAS_DATA]",
 )
 @click.option("--demo", is_flag=True, help="Load the demo's programs and maps as well.")
-@click.option("--allow-edits", is_flag=True, help="Reserved: this release only reads.")
+@click.option(
+    "--allow-edits", is_flag=True, help="Let editors edit, as far as roles and policy go.  [env: BPF_ATLAS_ALLOW_EDITS]"
+)
 def command(*, listen: str | None, data: Path | None, demo: bool, allow_edits: bool) -> None:
     """Start the dashboard: broker, recorder and web. Prints a one-time login link.
 
@@ -42,10 +44,11 @@ def command(*, listen: str | None, data: Path | None, demo: bool, allow_edits: b
     Examples:
       bpf-atlas serve
       bpf-atlas serve --demo --listen 127.0.0.1:9000 --data /tmp/atlas
+      bpf-atlas serve --allow-edits
     """
-    settings = from_environment(listen=listen, data=data.absolute() if data else None)
-    if allow_edits:
-        raise BadSetting("--allow-edits", "1", "possible in this release, which only reads maps")
+    settings = from_environment(
+        listen=listen, data=data.absolute() if data else None, allow_edits=True if allow_edits else None
+    )
     if os.geteuid() != 0:
         raise ServeNeedsRoot
     serve(settings, demo=demo)
@@ -61,6 +64,8 @@ def serve(settings: Settings, *, demo: bool) -> None:
         settings = dataclasses.replace(settings, listen=shown)
         for name, value in MALLOC.items():
             os.environ.setdefault(name, value)
+        # By environment, as every other setting reaches the processes: a flag here counts more than what was set there.
+        os.environ["BPF_ATLAS_ALLOW_EDITS"] = "1" if settings.allow_edits else "0"
         data = ["--data", str(settings.data)]
         supervisor = Supervisor(say=lambda text: print(f"bpf-atlas: {text}", file=sys.stderr, flush=True))
         supervisor.heed_signals()
@@ -154,9 +159,12 @@ def _healthy(listen: str) -> bool:
 
 
 def _greet(settings: Settings) -> None:
-    from app.web.login_link import new_login_link
+    from app.web.address import login_link
+    from app.wire.connection import connect
 
-    link = new_login_link(settings)
-    print(f"bpf-atlas listens on http://{settings.listen}, reading only. Open this link, it works once:", flush=True)
+    with connect(settings.socket) as client:
+        link = login_link(settings, client.link_make().value)
+    mode = "editors may edit" if settings.allow_edits else "reading only"
+    print(f"bpf-atlas listens on http://{settings.listen}, {mode}. Open this link, it works once:", flush=True)
     print(f"\n    {link}\n", flush=True)
     print("`bpf-atlas login` makes a new one; Ctrl-C stops the service.", flush=True)

@@ -13,7 +13,11 @@ import click
 
 from app.cli.errors import NotRoot, ServiceClosed
 from app.settings import Settings, from_environment
+from app.wire.accounts import Credential
 from app.wire.ask import Client
+
+CLI = Credential(source="cli")
+"""What a command says of who asks: nothing, so the broker goes by the uid. It must be root's."""
 
 
 def data_option(function: Callable[..., Any]) -> Callable[..., Any]:

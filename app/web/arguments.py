@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 from flask import request
 
 from app.web.problems import BadArgument, NotHere
+from app.wire.errors import BadField
 
 MAX_TEXT_CHARS = 4000
 MAX_ID = (1 << 32) - 1
@@ -30,6 +31,14 @@ def choice(name: str, allowed: Collection[str], default: str = "") -> str:
     text = request.args.get(name, default)
     if text != default and text not in allowed:
         raise BadArgument(name, text, "one of " + ", ".join(sorted(allowed)))
+    return text
+
+
+def typed(name: str, most_chars: int = 200) -> str:
+    """One field of a form, as it was sent. raises BadField, so that the form comes back"""
+    text = request.form.get(name, "")
+    if len(text) > most_chars:
+        raise BadField(f"this has {len(text)} characters, {most_chars} are the most: shorten it", name)
     return text
 
 

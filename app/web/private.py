@@ -1,4 +1,4 @@
-"""The web's own folder: DATA/web, mode 0700, with the signing secret, the unused login token and the revoked sessions.
+"""The web's own folder: DATA/web, mode 0700, with the address that it listens on and a secret that signs short-lived cookies.
 
 It belongs to the account that the web process runs as. The process holds a descriptor of the folder and names the
 files relative to that, so it needs no right on any folder above. Nothing here imports flask: the CLI uses it too.
@@ -49,10 +49,6 @@ class Folder:
             return os.read(fd, 1 << 20)
         return None
 
-    def age_s(self, name: str, now_s: float) -> float:
-        """Seconds since the file was written."""
-        return now_s - os.stat(name, dir_fd=self._fd).st_mtime
-
     def write(self, name: str, content: bytes) -> None:
         """Replace the file, in one step, readable by its owner alone. raises DataUnusable, and leaves nothing then"""
         fresh = f".{name}.{secrets.token_hex(8)}"
@@ -68,23 +64,8 @@ class Folder:
                 os.unlink(fresh, dir_fd=self._fd)
             raise DataUnusable(str(self.path), problem.strerror or str(problem)) from problem
 
-    def append(self, name: str, line: bytes) -> None:
-        """Add one line."""
-        with self._open(name, os.O_WRONLY | os.O_CREAT | os.O_APPEND) as fd:
-            os.write(fd, line + b"\n")
-            if self._owner is not None and os.geteuid() == 0:
-                os.fchown(fd, *self._owner)
-
-    def take(self, name: str) -> bool:
-        """Remove the file; True for the one caller that did it."""
-        try:
-            os.unlink(name, dir_fd=self._fd)
-        except FileNotFoundError:
-            return False
-        return True
-
     def secret(self) -> bytes:
-        """The key that sessions are signed with, made at the first call."""
+        """The key that short-lived cookies are signed with, made at the first call."""
         kept = self.read("secret")
         if kept is not None and len(kept) >= SECRET_BYTES:
             return kept

@@ -1,19 +1,25 @@
-"""The web with a broker that has a host and no maps, and with the real one inside this process."""
+"""The web with a broker that has real accounts and no maps, and with the real one inside this process."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
+from app.broker.desk import Desk
+from app.broker.host import Host as BrokerHost
+from app.broker.peers import Asker, Peer
+from app.broker.requests import BY_VERB
 from app.settings import Settings
-from app.web import gate
+from app.web import cookies, csrf
 from app.web.factory import create_app
-from app.web.login_link import new_login_link
 from app.wire import bodies
 from app.wire.ask import Client
 from app.wire.errors import BrokerAbsent
@@ -38,8 +44,18 @@ HELLO = bodies.Hello(
 class EmptyHost:
     """A broker on a host without a single bpf object; `away` makes it one that is not there."""
 
-    def __init__(self) -> None:
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
         self.away = False
+
+    @property
+    def people(self) -> BrokerHost:
+        """What answers about accounts, policy and audit log: the broker's own code, over files of this test."""
+        kept = _opened.get(self.settings.data)
+        if kept is None:
+            quiet = replace(self.settings, audit_copies=())
+            kept = _opened[self.settings.data] = BrokerHost(bpffs=Path("/"), open_desk=lambda: Desk.open(quiet))
+        return kept
 
     def ask(self, verb: Verb, question: bodies.Body) -> tuple[bodies.Body, int | None]:
         if self.away:
@@ -52,10 +68,26 @@ class EmptyHost:
             Verb.PINS: bodies.PinList(pins=(), problem=""),
             Verb.HOLDERS: bodies.HolderList(holders=(), problem=""),
         }
-        return answers[verb], None
+        if verb in answers:
+            return answers[verb], None
+        request = BY_VERB[int(verb)]
+        peer = Peer.ROOT if verb is Verb.LINK_MAKE else Peer.WEB
+        asked = request.decoder.decode(msgspec.msgpack.encode(question))
+        return request.reply(self.people, asked, Asker(peer, 58470, 1)).body, None
 
     def close(self) -> None:
         pass
+
+
+_opened: dict[Path, BrokerHost] = {}
+
+
+@pytest.fixture(autouse=True)
+def closed() -> Iterator[None]:
+    """Whatever a test opened is let go."""
+    yield
+    while _opened:
+        _opened.popitem()[1].close()
 
 
 @pytest.fixture
@@ -64,8 +96,8 @@ def settings(tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-def broker() -> EmptyHost:
-    return EmptyHost()
+def broker(settings: Settings) -> EmptyHost:
+    return EmptyHost(settings)
 
 
 @pytest.fixture
@@ -74,17 +106,51 @@ def shell(settings: Settings, broker: EmptyHost) -> Flask:
     return create_app(settings, Client(broker))
 
 
-def browser(app: Flask, settings: Settings) -> FlaskClient:
-    """A test client that came in by a login link."""
+def link(app: Flask, user: str = "") -> str:
+    """Path of a new one-time link."""
+    return "/login?token=" + app.extensions["client"].link_make(user).value
+
+
+def browser(app: Flask, settings: Settings, user: str = "") -> LocalClient:
+    """A test client that came in by a login link; by default as root."""
     client = stranger(app)
-    path = new_login_link(settings).removeprefix(ORIGIN)
-    assert client.get(path).status_code == 303
-    assert client.get_cookie(gate.cookie_name(settings), domain="127.0.0.1") is not None
+    assert client.get(link(app, user)).status_code == 303
+    assert client.get_cookie(cookies.session_name(settings), domain="127.0.0.1") is not None
     return client
+
+
+PASSWORD = "correct horse 42"
+
+
+def with_role(app: Flask, broker: EmptyHost, role: str) -> LocalClient:
+    """A test client of a user of that name and role, who has PASSWORD."""
+    accounts = broker.people.desk.accounts
+    if accounts.users.find(role) is None:
+        accounts.users.add(role, role, accounts.passwords.hash(PASSWORD), lambda: None)
+    return browser(app, broker.settings, role)
 
 
 class LocalClient(FlaskClient):
     """Asks for paths of the address that the settings listen on."""
+
+    def value(self, name: str) -> str:
+        """A cookie's value, empty without one."""
+        cookie = self.get_cookie(name, domain="127.0.0.1")
+        return cookie.value if cookie else ""
+
+    @property
+    def csrf(self) -> str:
+        """What a form of a page of ours has."""
+        return csrf.token(self.value(cookies.session_name(self.application.extensions["settings"])))
+
+    def submit(self, path: str, **fields: str) -> TestResponse:
+        """Send a form as a page of ours does."""
+        return self.post(path, data={"csrf": self.csrf, **fields}, headers={"Origin": ORIGIN})
+
+    def elevate(self, password: str = PASSWORD) -> None:
+        """Begin a write session."""
+        fields = {"password": password, "again": password}
+        assert self.submit("/elevate", **fields).status_code == 303
 
     def open(self, *args: Any, **kwargs: Any) -> TestResponse:
         if args and isinstance(args[0], str):
@@ -92,17 +158,19 @@ class LocalClient(FlaskClient):
         return super().open(*args, **kwargs)
 
 
-def stranger(app: Flask) -> FlaskClient:
+def stranger(app: Flask) -> LocalClient:
     """A test client without a session."""
     app.test_client_class = LocalClient
-    return app.test_client()
+    client = app.test_client()
+    assert isinstance(client, LocalClient)
+    return client
 
 
 @pytest.fixture
-def nobody(shell: Flask) -> FlaskClient:
+def nobody(shell: Flask) -> LocalClient:
     return stranger(shell)
 
 
 @pytest.fixture
-def someone(shell: Flask, settings: Settings) -> FlaskClient:
+def someone(shell: Flask, settings: Settings) -> LocalClient:
     return browser(shell, settings)

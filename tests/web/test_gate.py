@@ -1,35 +1,22 @@
 from __future__ import annotations
 
+from urllib.parse import quote, urlsplit
+
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
-from werkzeug.routing import Rule
 
-from app.web.gate import OPEN_ENDPOINTS
+from app.web.permissions import NEEDS, Need
+from tests.web.conftest import LocalClient, link
+from tests.web.routes import routes
 
 ORIGIN = "http://127.0.0.1:8470"
-FILL = {"int": "1", "default": "x", "path": "x", "hex": "00"}
-
-
-def path_of(rule: Rule) -> str:
-    values = {name: FILL.get("int" if "id" in name else "default", "x") for name in rule.arguments}
-    built = rule.build(values, append_unknown=False)
-    assert built is not None
-    return str(built[1])
-
-
-def routes(app: Flask) -> list[tuple[str, str, str]]:
-    return [
-        (method, path_of(rule), rule.endpoint)
-        for rule in app.url_map.iter_rules()
-        for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"})
-    ]
 
 
 def test_every_route_but_the_open_ones_needs_a_session(shell: Flask, nobody: FlaskClient) -> None:
     closed = 0
     for method, path, endpoint in routes(shell):
-        if endpoint in OPEN_ENDPOINTS:
+        if NEEDS[endpoint] is Need.OPEN:
             continue
         answer = nobody.open(path, method=method, headers={"Origin": ORIGIN})
         if path.startswith("/api/"):
@@ -86,6 +73,32 @@ def test_other_sites_may_link_and_nothing_else(
 ) -> None:
     assert (someone.get("/", headers=headers).status_code != 403) is get_allowed
     assert (someone.post("/theme", data={"theme": "auto"}, headers=headers).status_code != 403) is post_allowed
+
+
+def test_t31_what_follows_signing_in_is_a_path_of_ours(shell: Flask, nobody: LocalClient) -> None:
+    for target in (
+        "//evil",
+        "/\\evil",
+        "https:evil",
+        "https://evil.example",
+        "/%2f/evil",
+        "%2f%2fevil",
+        "\\evil",
+        "/\tevil",
+    ):
+        answer = nobody.get(f"{link(shell)}&next={quote(target)}")
+        assert answer.status_code == 303
+        assert urlsplit(answer.headers["Location"]).netloc == ""
+        assert answer.headers["Location"].startswith("/")
+        assert not answer.headers["Location"].startswith(("//", "/\\"))
+
+
+def test_t05_no_page_can_be_framed(nobody: LocalClient, someone: LocalClient) -> None:
+    for client in (nobody, someone):
+        for path in ("/", "/login", "/settings", "/nothing", "/maps/4294967295"):
+            answer = client.get(path)
+            assert "frame-ancestors 'none'" in answer.headers["Content-Security-Policy"]
+            assert answer.headers["X-Frame-Options"] == "DENY"
 
 
 def test_get_changes_nothing_and_there_is_no_cors(someone: FlaskClient) -> None:

@@ -12,7 +12,7 @@ import pytest
 from app.web import serve
 
 
-def test_a_client_that_takes_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_t20_a_client_that_takes_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(serve, "STALLED_S", 1)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         serve.let_go_of_stalled(listener.fileno())
