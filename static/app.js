@@ -12,6 +12,11 @@
     if (document.hidden || types || (selection && !selection.isCollapsed)) event.preventDefault();
   });
 
+  /* And it is no sign that anybody is there. Links inside such a region would inherit an attribute that said so. */
+  document.addEventListener("htmx:configRequest", function (event) {
+    if (event.detail.elt.hasAttribute("data-poll")) event.detail.headers["X-Bpf-Atlas-Passive"] = "1";
+  });
+
   /* Say what went wrong where a screen reader hears it; the server's sentence comes as a fragment. */
   document.addEventListener("htmx:sendError", function () {
     var flash = document.getElementById("flash");
@@ -56,6 +61,25 @@
     try { localStorage.setItem("shortcuts", on ? "on" : "off"); } catch (refused) { /* holds until this page is left */ }
   });
   document.querySelectorAll("[data-open]").forEach(function (button) { button.hidden = false; });
+
+  /* Forms of edits open in a dialog. Where the focus goes after each step stands in the form: what went wrong, or the preview. */
+  document.addEventListener("htmx:afterSwap", function (event) {
+    var sheet = document.getElementById("sheet");
+    if (sheet && event.detail.target === sheet && sheet.showModal && !sheet.open && sheet.firstElementChild) sheet.showModal();
+    if (sheet && sheet.open && event.detail.target.id === "flash") sheet.close(); // the sentence stands behind it
+  });
+  document.addEventListener("htmx:afterSettle", function (event) {
+    var form = event.detail.elt.closest && event.detail.elt.closest(".edit-sheet, #sheet");
+    if (!form) return;
+    var focus = form.querySelector("[data-focus]") || form.querySelector("#sheet-title");
+    if (focus) focus.focus();
+  });
+  document.addEventListener("click", function (event) {
+    var close = event.target.closest("dialog[open] [data-close]");
+    if (!close) return;
+    event.preventDefault();
+    close.closest("dialog").close();
+  });
 
   /* Tell a screen reader what a filter or a refresh left in the list, but not every few seconds. */
   var saidAt = 0;

@@ -17,12 +17,19 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "maps": ("app.cli.maps", "List every map of this host."),
     "show": ("app.cli.show", "Show one map in full, with its schema."),
     "dump": ("app.cli.dump", "Print the entries of a map."),
+    "edit": ("app.cli.edit", "Change one entry of a map, or the map itself, on record."),
+    "undo": ("app.cli.undo", "Take one edit back, unless the value moved on."),
+    "plan": ("app.cli.plan", "Many edits of one map: made from a file or a filter, checked, applied, gone on with."),
     "doctor": ("app.cli.doctor", "Say what this host allows, what is missing, and what to do about it."),
     "demo": (
         "app.cli.demo",
         "Load real programs and maps of every loadable type with live traffic, until interrupted.",
     ),
     "login": ("app.cli.login", "Print a new one-time link to a running dashboard."),
+    "user": ("app.cli.user", "Add and remove users, give them roles and passwords."),
+    "token": ("app.cli.token", "Make, list and revoke API tokens."),
+    "audit": ("app.cli.audit", "Show the audit log, newest first, or verify its chain."),
+    "policy": ("app.cli.policy", "Check the policy file, or show what it says."),
 }
 """Name → module and its one line. The line stands here so that --help imports no command."""
 

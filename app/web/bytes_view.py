@@ -6,11 +6,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import groupby
 
+from app.columns.node import REDACTED
 from app.columns.plan import Plan
 
 LINE_BYTES = 16
 GROUP_BYTES = 8
 SHOWN_BYTES = 4096
+SHORT_BYTES = 128
+"""Values of up to so many bytes are shown whole beside each other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +22,8 @@ class Run:
 
     text: str
     mark: str
-    """CSS class: `f`, `f alt` (fields alternate) or `pad`; empty where no type says anything."""
+    """CSS class: `f`, `f alt` (fields alternate) or `pad`, `old` or `new` for bytes that change; empty where no type says
+    anything."""
     title: str
     gap: str
     """What stands before it."""
@@ -51,9 +55,27 @@ def dump(data: bytes, plan: Plan | None) -> Dump:
     return Dump(lines, len(data) - len(shown))
 
 
+def change_dumps(old: bytes, new: bytes, plan: Plan | None) -> tuple[Dump, Dump]:
+    """Two states of the same bytes, those that differ marked in both; of long ones only the lines around a change."""
+    changed = [at for at, (one, other) in enumerate(zip(old, new, strict=False)) if one != other]
+    touched = {at // LINE_BYTES for at in changed}
+    near = {line + step for line in touched for step in (-1, 0, 1)}
+    both = []
+    for data, mark in ((old, "old"), (new, "new")):
+        owner = _owners(len(data), plan)
+        for at in changed:
+            if at < len(data):
+                owner[at] = (mark, owner[at][1] or f"byte {at}")
+        starts = [at for at in range(0, len(data), LINE_BYTES) if len(data) <= SHORT_BYTES or at // LINE_BYTES in near]
+        starts = starts[: SHOWN_BYTES // LINE_BYTES]
+        lines = tuple(_line(data, at, owner) for at in starts)
+        both.append(Dump(lines, max(len(data) - len(starts) * LINE_BYTES, 0)))
+    return both[0], both[1]
+
+
 def _owners(size_bytes: int, plan: Plan | None) -> list[tuple[str, str]]:
     """(mark, title) of each byte; where members of a union overlap, the first one's."""
-    if plan is None or not plan.typed:
+    if plan is None or not (plan.typed or plan.root.special == REDACTED):
         return [("", "")] * size_bytes
     owner: list[tuple[str, str]] = [("pad", "padding")] * size_bytes
     taken = bytearray(size_bytes)
@@ -65,7 +87,11 @@ def _owners(size_bytes: int, plan: Plan | None) -> list[tuple[str, str]]:
         turn += 1
         for at in places:
             taken[at] = 1
-            owner[at] = ("f alt" if turn % 2 == 0 else "f", f"{node.path or node.type_name} · byte {node.offset_bytes}")
+            owner[at] = (
+                ("pad", REDACTED)
+                if node.special == REDACTED
+                else ("f alt" if turn % 2 == 0 else "f", f"{node.path or node.type_name} · byte {node.offset_bytes}")
+            )
     return owner
 
 
@@ -84,4 +110,4 @@ def _runs(here: bytes, start: int, owner: list[tuple[str, str]]) -> Iterator[Run
         run = list(group)
         mark, title = owner[start + run[0]]
         gap = "" if run[0] == 0 else "  " if run[0] == GROUP_BYTES else " "
-        yield Run(" ".join(f"{here[at]:02x}" for at in run), mark, title, gap)
+        yield Run(" ".join("··" if title == REDACTED else f"{here[at]:02x}" for at in run), mark, title, gap)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator
+from itertools import chain
 
 import numpy as np
 from flask import Response
@@ -18,7 +19,7 @@ from app.columns.rows import block_rows, ndjson_chunks
 from app.columns.table import Table
 from app.maps.opening import OpenMap
 from app.maps.page import parse_cursor, read_view, select
-from app.maps.views import View, identity
+from app.maps.views import View, identity_of
 from app.web.backend import Backend
 
 TYPES = {"json": "application/json", "ndjson": "application/x-ndjson", "csv": "text/csv; charset=utf-8"}
@@ -38,13 +39,14 @@ def download(
     """
     token, _, _ = parse_cursor(cursor)
     if token:
-        view = backend.views.get(token, identity(opened.facts))
+        view = backend.views.get(token, identity_of(opened))
     else:
         view = read_view(opened, backend.views, max_entries=backend.settings.max_read_entries)
     selected = select(backend.views, view, where=where, sort=sort)
     match kind:
         case "csv":
             chunks = _csv(view.sheet.table, selected, columns)
+            chunks = chain((next(chunks),), chunks)  # a column that there is not is refused before the first byte
         case "ndjson":
             chunks = _ndjson(view.sheet.json_table, selected)
         case _:

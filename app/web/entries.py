@@ -13,11 +13,12 @@ from app.columns.errors import ColumnsError
 from app.columns.plan import Plan
 from app.columns.table import Layout
 from app.maps import rings
+from app.maps.actions import is_slot
 from app.maps.entry import is_member, key_plan, parse
 from app.maps.errors import CannotList, CannotLookUp
 from app.maps.host_names import names
 from app.maps.kinds import Enumerate, Meaning
-from app.maps.opening import OpenMap, open_map
+from app.maps.opening import OpenMap
 from app.maps.page import Page, Query, read_page
 from app.maps.walk import Completeness
 from app.uapi.enums import BpfMapType
@@ -25,19 +26,21 @@ from app.web import arguments
 from app.web.backend import Backend
 from app.web.bars import Bars, bars
 from app.web.downloads import download
+from app.web.edited import edited
 from app.web.errors import status_of
 from app.web.frame import frame_of
+from app.web.opening import open_map
+from app.web.permits import permits
 from app.web.rendering import as_response, page_or_fragment
 from app.web.state import FORMATS, EntriesState, is_form, read_state
 from app.web.text import plural, thousands
+from app.web.words import FILLER
 
 KEY_COLUMNS = 8
 VALUE_COLUMNS = 9
 MAX_CPUS_AS_COLUMNS = 16
 FOLD = re.compile(r"@\w+")
 FOLD_WORDS = {"sum": ", added up", "min": ", the smallest", "max": ", the largest", "each": ""}
-FILLER = re.compile(r"(?:.*\.)?_*(?:pad(?:ding)?|reserved|rsvd|unused)_?[0-9]*", re.IGNORECASE)
-"""Fields that only fill a hole: left out until somebody asks for them."""
 OWNED = frozenset(
     {Enumerate.SOCKETS, Enumerate.INODES, Enumerate.TASKS, Enumerate.CGROUPS, Enumerate.RING, Enumerate.PEEK}
 )
@@ -126,6 +129,9 @@ def _page(backend: Backend, opened: OpenMap, state: EntriesState) -> Response:
         "maps/entries.html",
         "maps/_entries.html",
         frame=frame_of(opened, "entries"),
+        edited=edited(backend.client, opened.facts.id),
+        permits=permits(backend.client, opened.facts.id),
+        new=_new(opened),
         state=state,
         sheet=sheet,
         refusal=refusal,
@@ -293,6 +299,13 @@ def _example(opened: OpenMap) -> str:
     address = next((one.path for one in every if one.lens == "ipv4"), "")
     parts = [f"{number} > 1000" if number else "", f"{address} in 10.0.0.0/8" if address else ""]
     return " and ".join(part for part in parts if part)
+
+
+def _new(opened: OpenMap) -> tuple[str, str]:
+    """(action, word) of what makes something new in this map."""
+    if opened.kind.enumerate is Enumerate.PEEK or opened.facts.type == BpfMapType.BLOOM_FILTER:
+        return "push", "Put in"
+    return ("put", "Fill a slot") if is_slot(opened.kind) else ("create", "New entry")
 
 
 def _whole_entry(opened: OpenMap) -> str:

@@ -15,12 +15,15 @@ from app.columns.table import Table
 from app.maps.entry import look_up
 from app.maps.host_names import names
 from app.maps.kinds import Meaning
-from app.maps.opening import OpenMap, open_map
+from app.maps.opening import OpenMap
 from app.maps.tabulate import Sheet
 from app.web import arguments
 from app.web.backend import Backend
 from app.web.bytes_view import Dump, dump
+from app.web.edited import edited
 from app.web.frame import frame_of
+from app.web.opening import open_map
+from app.web.permits import permits
 from app.web.problems import BadArgument
 from app.web.rendering import page_or_fragment
 
@@ -71,6 +74,8 @@ def blueprint(backend: Backend) -> Blueprint:
                 "maps/entry.html",
                 "maps/_entry.html",
                 frame=frame_of(opened, "entries"),
+                edited=edited(backend.client, number),
+                permits=permits(backend.client, number),
                 key_hex=key.hex(),
                 parts=parts(table),
                 json=json_text(sheet),

@@ -22,10 +22,12 @@ log = logging.getLogger("bpf_atlas.web")
 
 STATUS: dict[type[AppError], HTTPStatus] = {
     problems.NotSignedIn: HTTPStatus.UNAUTHORIZED,
-    problems.LinkUnusable: HTTPStatus.FORBIDDEN,
+    problems.WrongRole: HTTPStatus.FORBIDDEN,
+    problems.StalePage: HTTPStatus.FORBIDDEN,
+    problems.ProviderFailed: HTTPStatus.FORBIDDEN,
     problems.ForeignRequest: HTTPStatus.FORBIDDEN,
-    problems.TooManyAttempts: HTTPStatus.TOO_MANY_REQUESTS,
-    problems.CannotRemember: HTTPStatus.INSUFFICIENT_STORAGE,
+    problems.EditFailed: HTTPStatus.CONFLICT,
+    problems.EditRefused: HTTPStatus.UNPROCESSABLE_ENTITY,
     problems.DataUnusable: HTTPStatus.INSUFFICIENT_STORAGE,
     problems.BadArgument: HTTPStatus.BAD_REQUEST,
     problems.NotHere: HTTPStatus.NOT_FOUND,
@@ -36,11 +38,22 @@ STATUS: dict[type[AppError], HTTPStatus] = {
     maps.CannotList: HTTPStatus.UNPROCESSABLE_ENTITY,
     maps.CannotLookUp: HTTPStatus.UNPROCESSABLE_ENTITY,
     maps.AmbiguousName: HTTPStatus.CONFLICT,
+    maps.CannotEdit: HTTPStatus.UNPROCESSABLE_ENTITY,
+    maps.NothingToChange: HTTPStatus.UNPROCESSABLE_ENTITY,
     columns.ColumnsError: HTTPStatus.UNPROCESSABLE_ENTITY,
     BtfError: HTTPStatus.UNPROCESSABLE_ENTITY,
     kernel.ObjectGone: HTTPStatus.GONE,
     kernel.KernelError: HTTPStatus.BAD_GATEWAY,
     wire.WireError: HTTPStatus.SERVICE_UNAVAILABLE,
+    wire.SessionOver: HTTPStatus.UNAUTHORIZED,
+    wire.SignInFailed: HTTPStatus.FORBIDDEN,
+    wire.NeedsWriteSession: HTTPStatus.FORBIDDEN,
+    wire.NotAllowed: HTTPStatus.FORBIDDEN,
+    wire.EditsOff: HTTPStatus.FORBIDDEN,
+    wire.TooFast: HTTPStatus.TOO_MANY_REQUESTS,
+    wire.BadField: HTTPStatus.UNPROCESSABLE_ENTITY,
+    wire.NotThere: HTTPStatus.NOT_FOUND,
+    wire.CannotRecord: HTTPStatus.SERVICE_UNAVAILABLE,
     wire.Declined: HTTPStatus.CONFLICT,
     UsageError: HTTPStatus.BAD_REQUEST,
     BadSetting: HTTPStatus.INTERNAL_SERVER_ERROR,
@@ -74,6 +87,12 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The request's id, as in the log and the X-Request-Id header."""
     column: int | None = None
     """For an expression: where it went wrong, counted from 1."""
+    field: str = ""
+    """For an edit: which part of the question cannot be used, a path, `key`, `reason` and so on."""
+    result: str = ""
+    """For an edit that wrote nothing: `conflict`, `no_entry`, `contended` or `refused`."""
+    audit: int = 0
+    """For such an edit: the number of its record."""
 
 
 def status_of(error: AppError) -> HTTPStatus:
@@ -89,13 +108,13 @@ def install(app: Flask) -> None:
 
     @app.errorhandler(AppError)
     def _ours(error: AppError) -> Response:
-        if isinstance(error, problems.NotSignedIn) and not gate.is_api(request):
+        if isinstance(error, problems.NotSignedIn | wire.SessionOver) and not gate.is_api(request):
             return _to_login()
         status = status_of(error)
         if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             log.warning("%s: %s", type(error).__name__, error)
-        response = _answer(status, str(error), getattr(error, "column", None), again=_again(error))
-        if isinstance(error, problems.TooManyAttempts):
+        response = _answer(status, str(error), error, again=_again(error))
+        if isinstance(error, wire.TooFast):
             response.headers["Retry-After"] = str(error.retry_s)
         if status is HTTPStatus.UNAUTHORIZED:
             response.headers["WWW-Authenticate"] = 'Bearer realm="bpf-atlas"'
@@ -145,10 +164,19 @@ def _again(error: AppError) -> str:
     return request.path + ("?" + urlencode(kept) if kept else "")
 
 
-def _answer(status: HTTPStatus, sentence: str, column: int | None = None, *, again: str = "") -> Response:
+def _answer(status: HTTPStatus, sentence: str, error: AppError | None = None, *, again: str = "") -> Response:
     title = TITLES.get(status, status.phrase)
     if gate.is_api(request):
-        body = Problem(title=title, status=status, detail=sentence, instance=g.get("request_id", ""), column=column)
+        body = Problem(
+            title=title,
+            status=status,
+            detail=sentence,
+            instance=g.get("request_id", ""),
+            column=getattr(error, "column", None),
+            field=getattr(error, "field", "") or getattr(error, "path", ""),
+            result=getattr(error, "result", ""),
+            audit=getattr(error, "audit", 0),
+        )
         response = make_response(msgspec.json.encode(body), status)
         response.headers["Content-Type"] = "application/problem+json"
         return response

@@ -10,26 +10,33 @@ from flask import Flask, Response, g
 
 from app.web import (
     assets,
+    audit_page,
     backend,
+    edits,
     entries,
     entry_page,
     errors,
     gate,
     health,
     login,
+    oidc,
     overview,
+    plans_page,
     relations_page,
     rendering,
     reports,
     schema_page,
+    settings_page,
+    undo,
 )
+from app.web.address import ADDRESS
+from app.web.api import audit as api_audit
+from app.web.api import edits as api_edits
 from app.web.api import views as api
 from app.web.headers import Doorway
 from app.web.hosts import allowed
-from app.web.login_link import ADDRESS
 from app.web.private import Folder
 from app.web.problems import DataUnusable
-from app.web.sessions import Sessions
 
 if TYPE_CHECKING:
     from app.settings import Settings
@@ -51,7 +58,6 @@ def create_app(settings: Settings, client: Client, folder: Folder | None = None)
         folder.write(ADDRESS, settings.listen.encode("ascii"))
     except DataUnusable as problem:  # `bpf-atlas login` then prints the address of the last time; all else goes on
         log.warning("%s", problem)
-    sessions = Sessions(folder)
     static = assets.Assets(assets.folder("static"))
     app = Flask("app.web", template_folder=None, static_folder=None)
     app.config.update(MAX_CONTENT_LENGTH=MAX_BODY_BYTES, PROPAGATE_EXCEPTIONS=False)
@@ -61,17 +67,32 @@ def create_app(settings: Settings, client: Client, folder: Folder | None = None)
     @app.before_request
     def _name_request() -> None:
         g.request_id = uuid.uuid4().hex
-        g.session = None
+        gate.forget()
 
-    gate.install(app, settings, sessions)
+    gate.install(app, settings, client)
     errors.install(app)
     rendering.install(app, assets.folder("templates"), static, client)
     app.register_blueprint(assets.blueprint(static))
     app.register_blueprint(reports.blueprint(reports.Tally()))
-    app.register_blueprint(login.blueprint(settings, folder, sessions))
+    app.register_blueprint(login.blueprint(settings, client))
+    app.register_blueprint(oidc.blueprint(settings, client, folder))
+    app.register_blueprint(settings_page.blueprint(settings, client))
     app.register_blueprint(health.blueprint(client))
     shared = backend.connect(settings, client)
-    for pages in (overview, entries, entry_page, schema_page, relations_page, api):
+    for pages in (
+        overview,
+        entries,
+        entry_page,
+        schema_page,
+        relations_page,
+        edits,
+        undo,
+        api,
+        audit_page,
+        api_audit,
+        api_edits,
+        plans_page,
+    ):
         app.register_blueprint(pages.blueprint(shared))
 
     @app.after_request

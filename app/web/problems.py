@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from app.errors import AppError
 
 
@@ -12,25 +14,39 @@ class WebError(AppError):
 class NotSignedIn(WebError):
     """A page or an API path that needs a session was asked for without one."""
 
-    def __init__(self) -> None:
-        super().__init__("Sign in first: `bpf-atlas login` prints a link that does it.")
-
-
-class LinkUnusable(WebError):
-    """A login token that is unknown, used or too old: the three look the same from outside."""
-
-    def __init__(self) -> None:
+    def __init__(self, why: str = "") -> None:
         super().__init__(
-            "This login link was used already, is too old or was replaced by a newer one: run `bpf-atlas login` for a new one."
+            f"The session is over ({why}): sign in again."
+            if why
+            else "Sign in first, by password or by the link that `bpf-atlas login` prints."
         )
 
 
-class TooManyAttempts(WebError):
-    """Failed logins came faster than a person types."""
+class WrongRole(WebError):
+    """A page that this user's role does not reach."""
 
-    def __init__(self, retry_s: int) -> None:
-        super().__init__(f"Too many failed logins: wait {retry_s} s and try again.")
-        self.retry_s = retry_s
+    def __init__(self, user: str, role: str, roles: Collection[str], why: str = "") -> None:
+        if role and roles:
+            why = f"the role {role} does not reach this; it takes {' or '.join(sorted(roles))}: ask an admin"
+        super().__init__(f"{user} is not let in here: {why or 'nobody is'}.")
+
+
+class StalePage(WebError):
+    """A form without the token of this session: from before it began, or not from a page of ours."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This page is older than the session, and nothing was changed: go back, load it again, and send the form once more."
+        )
+
+
+class ProviderFailed(WebError):
+    """Somebody did not come in by the OpenID Connect provider."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(
+            f"Signing in at your organisation's provider failed: {why}. Try again, or sign in by password."
+        )
 
 
 class ForeignRequest(WebError):
@@ -56,14 +72,21 @@ class NotHere(WebError):
         super().__init__(f"There is no {what} here.")
 
 
-class CannotRemember(WebError):
-    """Signed out, and the disk takes no note of it."""
+class EditNotDone(WebError):
+    """Base of edits that wrote nothing; the sentence is the broker's."""
 
-    def __init__(self, reason: str) -> None:
-        super().__init__(
-            f"You are signed out, until the dashboard restarts: it could not write that down ({reason}). Make room in its data"
-            " directory; the session ends by itself after twelve hours."
-        )
+    def __init__(self, sentence: str, result: str, audit: int) -> None:
+        super().__init__(sentence)
+        self.result = result
+        self.audit = audit
+
+
+class EditFailed(EditNotDone):
+    """The entry is not, or no longer, what the edit was made for."""
+
+
+class EditRefused(EditNotDone):
+    """The kernel, or the map's state, does not allow it."""
 
 
 class DataUnusable(WebError):

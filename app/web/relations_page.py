@@ -5,11 +5,12 @@ from __future__ import annotations
 from flask import Blueprint, Response
 
 from app.columns.key_text import key_text
-from app.maps.opening import OpenMap, open_map
+from app.maps.opening import OpenMap
 from app.maps.relations import Relations, relations_of
 from app.web import arguments, words
 from app.web.backend import Backend
 from app.web.frame import frame_of
+from app.web.opening import open_map
 from app.web.rendering import page_or_fragment
 
 

@@ -11,17 +11,22 @@ from flask import Flask, Response, current_app, g, make_response, render_templat
 from jinja2 import DictLoader, StrictUndefined
 
 from app.errors import AppError
-from app.web import gate, text
+from app.settings import Settings
+from app.web import csrf, gate, mode, text
 from app.web.assets import Assets
+from app.web.permissions import NEEDS
 
 if TYPE_CHECKING:
     from werkzeug.wrappers import Response as AnyResponse
 
+    from app.wire.accounts import SessionFacts
     from app.wire.ask import Client
 
 HELLO_KEPT_S = 10.0
 THEMES = ("auto", "light", "dark")
 THEME_COOKIE = "bpf-atlas-theme"
+NAV = (("overview.maps", "/", "Maps"), ("plans.index", "/plans", "Plans"), ("audit.show", "/audit", "Audit"))
+"""The bar's links: endpoint, path, word. Each is there for whom its page is there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,25 +74,37 @@ def install(app: Flask, templates: Path, assets: Assets, client: Client) -> None
         percent=text.percent,
         plural=text.plural,
         shorter=text.shorter,
+        clock=text.clock,
     )
     facts = HostFacts(client)
+    settings: Settings = app.extensions["settings"]
     icon = assets.inline("icon.svg")
 
     @app.context_processor
     def _frame() -> dict[str, Any]:
-        signed_in = g.get("session") is not None
+        session = g.get("session")
+        signed_in = session is not None
         chosen = request.cookies.get(THEME_COOKIE, "auto")
         theme = chosen if chosen in THEMES else "auto"
         return {
             "asset": assets.url,
             "icon": icon,
             "signed_in": signed_in,
+            "session": session,
+            "mode": mode.of(session, settings),
+            "nav": [(path, label) for endpoint, path, label in NAV if _reaches(app, endpoint, session)],
+            "csrf": lambda: csrf.token(g.session_value) if signed_in else "",
+            "csrf_field": lambda: csrf.field(g.session_value) if signed_in else "",
             "host": facts.get() if signed_in else Host("", ""),
             "theme": theme,
             "next_theme": THEMES[(THEMES.index(theme) + 1) % len(THEMES)],
             "here": gate.local_path(request.full_path.removesuffix("?")) if request.method == "GET" else "/",
             "query": request.args.get("q", "")[:200],
         }
+
+
+def _reaches(app: Flask, endpoint: str, session: SessionFacts | None) -> bool:
+    return endpoint in app.view_functions and session is not None and session.role in NEEDS[endpoint].value
 
 
 def compile_templates(app: Flask) -> None:

@@ -14,11 +14,12 @@ from app.btf.outline import Row, outline
 from app.btf.parse import Btf
 from app.columns.plan import Plan
 from app.maps.layouts import Schema
-from app.maps.opening import OpenMap, open_map
+from app.maps.opening import OpenMap
 from app.web import arguments
 from app.web.backend import Backend
 from app.web.drawing import Drawing, draw
 from app.web.frame import frame_of
+from app.web.opening import open_map
 from app.web.rendering import page_or_fragment
 
 LANGUAGES = {"c": "C", "rust": "Rust", "go": "Go", "python": "Python"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 import unicodedata
 
 from markupsafe import Markup, escape
@@ -55,6 +56,11 @@ def bytes_text(size_bytes: int) -> str:
             break
         size /= KIB
     return f"{int(size)} B" if unit == "B" else f"{size:.1f} {unit}"
+
+
+def clock(at_s: float) -> str:
+    """``2026-11-24 18:03``, of CLOCK_REALTIME in seconds, in the service's own time zone."""
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(at_s))
 
 
 def percent(ratio: float) -> str:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable
 
 from app.uapi.enums import BpfAttachType, BpfLinkType, BpfMapFlag, BpfProgType
 from app.wire.bodies import LinkFacts, MapFacts, ProgFacts
 
+FILLER = re.compile(r"(?:.*\.)?_*(?:pad(?:ding)?|reserved|rsvd|unused)_?[0-9]*", re.IGNORECASE)
+"""Fields that only fill a hole: left out until somebody asks for them, and never offered for writing."""
 PROG_WORDS = {
     BpfProgType.SCHED_CLS: "tc",
     BpfProgType.SCHED_ACT: "tc action",

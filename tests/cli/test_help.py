@@ -53,7 +53,6 @@ def test_the_version(run: Run) -> None:
         ("serve --listen nowhere", "HOST:PORT"),
         ("serve --listen 127.0.0.1:99999", "HOST:PORT"),
         ("serve --listen 0.0.0.0:0", "0.0.0.0 is not loopback"),
-        ("serve --allow-edits", "only reads maps"),
     ],
 )
 def test_what_cannot_be_meant_is_a_usage_error_in_one_line(refuses, words: str, says: str) -> None:

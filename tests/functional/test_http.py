@@ -51,7 +51,7 @@ def answer_to(service: Service, request: str) -> str:
         pytest.param("BREW / HTTP/1.1\nHost: HOST\n\n", {"405", "303", "400", "403"}, id="unknown method"),
     ],
 )
-def test_requests_that_no_browser_sends(service: Service, head: str, statuses: set[str]) -> None:
+def test_t30_requests_that_no_browser_sends(service: Service, head: str, statuses: set[str]) -> None:
     answer = answer_to(service, head.replace("HOST", urlsplit(service.origin).netloc))
     assert answer.split(" ", 2)[1] in statuses, answer[:200]
     assert "edge-7" not in answer

@@ -56,7 +56,7 @@ def test_everything_works_without_scripts(windows: Windows, service: Service) ->
     page.get_by_label("Filter maps").press("Enter")
     expect(page.locator("tbody tr")).to_have_count(1)
     page.locator("tbody").get_by_role("link", name="flows", exact=True).click()
-    page.locator("summary").click()
+    page.locator("main summary").click()
     page.get_by_label("pad", exact=True).check()
     page.get_by_label("How saddr is shown").select_option(label="hex")
     page.get_by_role("button", name="Show").click()
@@ -109,14 +109,14 @@ def test_a_strangers_window_is_asked_to_sign_in_and_comes_back(windows: Windows,
     visitor.go("/?q=flows")
     expect(page.get_by_role("heading", level=1)).to_have_text("Sign in")
     made = subprocess.run(
-        [sys.executable, "-c", "import sys; from pathlib import Path; from app.settings import Settings;"
-         "from app.web.login_link import link_to_running; print(link_to_running(Settings(data=Path(sys.argv[1]))))", str(service.data)],
+        [sys.executable, "-m", "app.cli.main", "login", "--data", str(service.data)],
         capture_output=True, text=True, check=True,
     ).stdout.strip()  # fmt: skip
     assert made.startswith(service.origin)
     page.get_by_label("Or paste the link").fill(made)
-    page.get_by_role("button", name="Sign in").click()
+    page.get_by_role("button", name="Sign in by link").click()
     expect(page).to_have_url(f"{service.origin}/?q=flows")
+    page.locator("details.user > summary").click()
     page.get_by_role("button", name="Sign out").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Sign in")
     page.go_back()

@@ -30,7 +30,7 @@ PATHS = ["/", "/healthz", "/readyz", "/login", "/maps/1", "/api/v1/maps", "/stat
 
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("host", FOREIGN)
-def test_any_other_host_gets_421_on_every_path(nobody: FlaskClient, host: str, path: str) -> None:
+def test_t01_any_other_host_gets_421_on_every_path(nobody: FlaskClient, host: str, path: str) -> None:
     answer = nobody.get(path, headers={"Host": host})
     assert answer.status_code == 421
     assert b"edge-7" not in answer.data
@@ -40,7 +40,7 @@ def test_a_host_in_capitals_is_the_same_host(nobody: FlaskClient) -> None:
     assert nobody.get("/healthz", headers={"Host": "LOCALHOST:8470"}).status_code == 200
 
 
-def test_a_request_without_host_gets_400(shell: Flask) -> None:
+def test_t01_a_request_without_host_gets_400(shell: Flask) -> None:
     builder = EnvironBuilder(path="/healthz")
     environ = builder.get_environ()
     del environ["HTTP_HOST"]

@@ -33,6 +33,7 @@ def facts(map_id: int, name: str, **other: int | bool | None) -> bodies.MapFacts
 class Host(EmptyHost):
     """A host with some maps that do not exist."""
 
+    settings: Settings = field(default_factory=Settings)
     maps: tuple[bodies.MapFacts, ...] = ()
     pins: tuple[bodies.PinFacts, ...] = ()
     holders: tuple[bodies.HolderFacts, ...] = ()
@@ -54,7 +55,7 @@ class Host(EmptyHost):
 
 
 def app_with(settings: Settings, **things: object) -> Flask:
-    return create_app(settings, Client(Host(**things)))  # type: ignore[arg-type]
+    return create_app(settings, Client(Host(settings=settings, **things)))  # type: ignore[arg-type]
 
 
 def names(page: str) -> list[str]:
@@ -161,7 +162,10 @@ def test_fragment_for_htmx_and_204_when_nothing_changed(settings: Settings) -> N
 
 def test_no_map_and_no_broker_are_said_plainly(settings: Settings) -> None:
     assert "bpf-atlas demo" in browser(app_with(settings), settings).get("/").text
-    answer = browser(app_with(settings, away=True), settings).get("/")
+    app = app_with(settings)
+    client = browser(app, settings)
+    app.extensions["client"]._transport.away = True
+    answer = client.get("/")
     assert answer.status_code == 503
     assert "broker" in answer.text
 

@@ -11,7 +11,7 @@ ROW = re.compile(r"^\| (\S+) \| \S+ \| \S+ \| .*\((LICENSE\S+)\) \| ([0-9a-f]{64
 
 
 @pytest.mark.parametrize("folder", ["static/vendor", "tests/vendor"])
-def test_vendored_files_are_the_published_ones(folder: str) -> None:
+def test_t27_vendored_files_are_the_published_ones(folder: str) -> None:
     rows = ROW.findall((ROOT / folder / "VENDORED.md").read_text())
     assert {name for name, _, _ in rows} == {path.name for path in (ROOT / folder).glob("*.js")}
     for name, licence, sha256 in rows:

@@ -138,3 +138,135 @@ class Entries(Shape, frozen=True, kw_only=True):
     next_cursor: str
     """Empty on the last page; the pages of one cursor show one moment."""
     notes: list[str]
+
+
+class AuditedMap(Shape, frozen=True, kw_only=True):
+    """The map that an audit record is about, as it was then: its id may be another one's by now."""
+
+    id: int
+    name: str
+    type: str
+    key_size: int
+    value_size: int
+    max_entries: int
+    flags: int
+    btf_id: int
+    tag: str
+    """Of its boot and identity: equal tags, the same map."""
+
+
+class AuditedField(Shape, frozen=True, kw_only=True):
+    """One field of an edit; `old` and `new` are its bytes in hexadecimal."""
+
+    path: str
+    offset_bits: int
+    size_bits: int
+    cpu: int | None
+    old: str | None
+    new: str | None
+    old_text: str
+    new_text: str
+    redacted: bool
+    """The policy left the values out."""
+
+
+class AuditRecord(Shape, frozen=True, kw_only=True):
+    """One record. An edit has two: its intent (`map.set.intent`) and its outcome, which names the intent."""
+
+    number: int
+    chain: str
+    """Last digits of its link in the chain."""
+    at: str
+    at_ns: int
+    """CLOCK_REALTIME."""
+    code: str
+    user: str
+    role: str
+    how: str
+    """`password`, `link`, `proxy`, `oidc`, `token`, `root`."""
+    session: str
+    source: str
+    uid: int
+    pid: int
+    request_id: str
+    approved_by: str
+    map: AuditedMap | None
+    action: str
+    key: str | None
+    """In hexadecimal."""
+    owner: str
+    fields: list[AuditedField]
+    old_value: str | None
+    new_value: str | None
+    detail: str
+    reason: str
+    intent: int | None
+    """Of an outcome: the number of its intent."""
+    undo_of: int | None
+    plan: int | None
+    method: str
+    result: str
+    duration_ns: int
+    redacted: bool
+    boot_id: str
+
+
+class AuditRecords(Shape, frozen=True, kw_only=True):
+    """A page of records, newest first."""
+
+    records: list[AuditRecord]
+    before: int | None
+    """Asks for the next page; null at the end. A page can be empty before that: so many records were looked at."""
+    total: int
+    """Of the whole log."""
+
+
+class EditedField(Shape, frozen=True, kw_only=True):
+    """One field that changes, or changed."""
+
+    path: str
+    cpu: int | str | None
+    """Of per-CPU maps: whose, or `all`."""
+    old: int | str | None
+    """A number, or `hex:…`."""
+    new: int | str | None
+    old_text: str
+    """As people read it."""
+    new_text: str
+    now_text: str
+    """What it holds by now, where that is neither."""
+    method: str
+    result: str
+
+
+class EditReport(Shape, frozen=True, kw_only=True):
+    """What would come, or came, of an edit."""
+
+    result: str
+    """`planned`, `done`, `pending` (202), `replaced`, `overtaken` or `partial`; others are problems."""
+    sentence: str
+    audit: int
+    """Number of its record; 0 of a dry run."""
+    dry_run: bool
+    map_id: int
+    action: str
+    key: str
+    """In hexadecimal."""
+    owner: str
+    method: str
+    """`kernel_swap`, `kernel_store`, `mmap_store`, `locked_update`, `update`, or what was done."""
+    promise: str
+    """What that way can and cannot promise."""
+    why: str
+    """Why none before it was chosen."""
+    fields: list[EditedField]
+    before: str | None
+    """The whole value, in hexadecimal."""
+    after: str | None
+    warnings: list[str]
+    approvals: int
+    """How many more people must agree first."""
+    plan: int
+    """That waits for them."""
+    new_map_id: int
+    duration_ns: int

@@ -12,11 +12,11 @@ from app.maps.catalog import listing
 from app.maps.counting import with_counts
 from app.maps.description import describe
 from app.maps.facts import map_facts
-from app.maps.opening import open_map
 from app.maps.page import DEFAULT_LIMIT, MAX_LIMIT, Query, read_page
 from app.web import arguments
 from app.web.api import openapi, shapes
 from app.web.backend import Backend
+from app.web.opening import open_map
 
 
 def blueprint(backend: Backend) -> Blueprint:
