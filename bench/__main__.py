@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 from bench.browse import browse_rows
+from bench.edits import edit_rows
 from bench.start import start_rows
 from bench.table import Row, print_rows
 
@@ -28,6 +29,7 @@ def main() -> int:
     rows: list[Row] = []
     rows += browse_rows(given.entries, given.runs, with_bpftool=not given.without_bpftool)
     rows += start_rows(given.runs * 2)
+    rows += edit_rows(given.runs)
     print_rows(rows)
     TARGET.parent.mkdir(exist_ok=True)
     TARGET.write_text(json.dumps({"taken_at": started, "rows": [row.as_dict() for row in rows]}, indent=1))

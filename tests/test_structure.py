@@ -199,7 +199,7 @@ def test_processes_beside_the_web_stay_small(room: str) -> None:
 
 def test_commands_are_modules_and_modules_are_commands() -> None:
     assert {module for module, _line in COMMANDS.values()} == {f"app.cli.{name}" for name in COMMANDS}
-    plumbing = {"__init__", "errors", "exits", "layout", "main", "progress", "service", "supervise"}
+    plumbing = {"__init__", "changed", "errors", "exits", "layout", "main", "progress", "service", "supervise"}
     assert {path.stem for path in (ROOT / "app" / "cli").glob("*.py")} == set(COMMANDS) | plumbing
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
 import pytest
 
-from app.uapi.confine import BROKER_COMMANDS, READER_COMMANDS
+from app.uapi.confine import BROKER_COMMANDS, EDITOR_COMMANDS, READER_COMMANDS
 from app.uapi.enums import BpfCmd
 from tests.container.running import CAPABILITIES, ROOT, shipped_profile
 
@@ -31,6 +32,19 @@ def test_profile_lets_exactly_the_commands_through_that_are_used() -> None:
 def test_profile_lets_no_command_through_that_writes_a_map() -> None:
     allowed = {BpfCmd(rule["args"][0]["value"]) for rule in rules("bpf")}
     assert not [command for command in allowed if any(word in command.name for word in ("UPDATE", "DELETE", "FREEZE"))]
+
+
+def test_the_profile_for_edits_adds_just_what_they_take() -> None:
+    plain, editing = (
+        json.loads((ROOT / "deploy" / name).read_text()) for name in ("seccomp.json", "seccomp-edits.json")
+    )
+    added = [rule for rule in editing["syscalls"] if rule not in plain["syscalls"]]
+    assert [rule for rule in plain["syscalls"] if rule not in editing["syscalls"]] == []
+    assert {rule["args"][0]["value"] for rule in added} == EDITOR_COMMANDS - BROKER_COMMANDS - AT_START
+    for rule in added:
+        assert rule["names"] == ["bpf"]
+        assert rule["comment"].startswith(f"BPF_{BpfCmd(rule['args'][0]['value']).name}")
+    assert {**plain, "syscalls": []} == {**editing, "syscalls": []}
 
 
 def test_profile_refuses_by_default() -> None:

@@ -80,7 +80,7 @@ def test_readings_that_stream_to_slow_clients_count(app: Flask, someone: FlaskCl
 
 
 @pytest.mark.slow
-def test_ten_visitors_sort_a_million_entries_at_once(own_service: Service, million: int) -> None:
+def test_t19_ten_visitors_sort_a_million_entries_at_once(own_service: Service, million: int) -> None:
     session = visit(own_service)
     stop = threading.Event()
     peak_mib, waits_s, statuses = [0], [], []

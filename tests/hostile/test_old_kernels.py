@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from flask.testing import FlaskClient
 
+from app.broker.desk import Desk
 from app.broker.host import Host
 from app.broker.iterators import Iterators
 from app.broker.local import LocalTransport
@@ -53,8 +54,9 @@ def visitor(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.
     if lacks == "kernel types" or every:
         monkeypatch.setattr(layouts, "VMLINUX", tmp_path / "no-vmlinux")
     bpffs = tmp_path if lacks == "bpffs" or every else Path("/sys/fs/bpf")
-    transport = LocalTransport(Host(bpffs=bpffs, passes_descriptors="descriptors" not in lacks and not every))
-    settings = Settings(data=tmp_path, listen="127.0.0.1:8470", bpffs=bpffs)
+    settings = Settings(data=tmp_path, listen="127.0.0.1:8470", bpffs=bpffs, audit_copies=())
+    passes = "descriptors" not in lacks and not every
+    transport = LocalTransport(Host(bpffs=bpffs, passes_descriptors=passes, open_desk=lambda: Desk.open(settings)))
     with Client(transport) as client:
         app = create_app(settings, client)
         yield browser(app, settings)
