@@ -59,12 +59,12 @@ class Row:
     given: Mapping[str, Any]
 
 
-def edits_of(opened: OpenMap, text: str) -> tuple[Edit, ...]:
+def edits_of(opened: OpenMap, text: str, *, limit: int = MAX_ROWS) -> tuple[Edit, ...]:
     """Every row of a CSV or JSON text as an edit of this map, against what it holds now.
 
     raises  BadRows with the number of each row that is none
     """
-    return _all(opened, rows_of(text))
+    return _all(opened, rows_of(text, limit))
 
 
 def selected(
@@ -84,7 +84,7 @@ def selected(
     return _all(opened, given)
 
 
-def rows_of(text: str) -> list[Row]:
+def rows_of(text: str, limit: int = MAX_ROWS) -> list[Row]:
     """Rows of a text, CSV or JSON by its first character.
 
     raises  BadRows
@@ -92,9 +92,9 @@ def rows_of(text: str) -> list[Row]:
     start = text.lstrip("\ufeff \t\r\n")
     if not start:
         raise BadRows(["there are no rows"], 0)
-    rows = list(islice(_json(start) if start[0] in "[{" else _csv(start), MAX_ROWS + 1))
-    if len(rows) > MAX_ROWS:
-        raise BadRows([f"a plan has at most {MAX_ROWS} rows: split it"], len(rows))
+    rows = list(islice(_json(start) if start[0] in "[{" else _csv(start), limit + 1))
+    if len(rows) > limit:
+        raise BadRows([f"there are more than {limit}: split them"], len(rows))
     if not rows:
         raise BadRows(["there are no rows"], 0)
     return rows

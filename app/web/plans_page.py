@@ -151,7 +151,7 @@ def _make(backend: Backend, opened: OpenMap, draft: Draft) -> PlanFacts:
             raise BadField("say which field, such as value.limit", "path")
         rows = selected(opened, draft.where, fields={draft.path: draft.value}, limit=FORM_ROWS)
     else:
-        rows = edits_of(opened, draft.rows)
+        rows = edits_of(opened, draft.rows, limit=FORM_ROWS)
     who, client = gate.credential(), backend.client
     label = draft.label or draft.where or f"{len(rows)} rows"
     facts = client.plan_make(who, identity_of(opened.facts), label=label, reason=draft.reason)
