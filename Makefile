@@ -52,8 +52,8 @@ setup: packages-run ## the environment: .venv/bin/bpf-atlas works afterwards
 byte-code:
 	@$(BIN)/python -m compileall -q app demo
 
-run: setup ## everything from a fresh checkout to a running dashboard (DEMO=1: with the demo)
-	$(SUDO) $(BIN)/bpf-atlas serve --listen $(LISTEN) $(if $(DEMO),--demo)
+run: setup ## everything from a fresh checkout to a running dashboard (DEMO=1: with the demo, EDITS=1: with edits)
+	$(SUDO) $(BIN)/bpf-atlas serve --listen $(LISTEN) $(if $(DEMO),--demo) $(if $(EDITS),--allow-edits)
 
 dev: packages-test
 	@$(MAKE) --no-print-directory build/dev.stamp demo-objects byte-code

@@ -81,6 +81,36 @@
     close.closest("dialog").close();
   });
 
+  /* Warn a minute before the session ends for want of use, in any of its windows; what is typed stays where it is. */
+  var idle = document.getElementById("idle");
+  var usedAt = 0;
+  function used() {
+    usedAt = Date.now();
+    try { localStorage.setItem("used-at", String(usedAt)); } catch (refused) { /* then each window knows of itself alone */ }
+  }
+  if (idle) {
+    used();
+    document.addEventListener("htmx:afterRequest", function (event) {
+      if (event.detail.successful && !event.detail.elt.hasAttribute("data-poll")) used();
+    });
+    idle.addEventListener("close", function () {
+      if (!idle.hasAttribute("data-is-over")) htmx.ajax("GET", "/settings/stay", { source: idle, swap: "none" });
+    });
+    setInterval(function () {
+      var lastly = usedAt;
+      try { lastly = Math.max(lastly, Number(localStorage.getItem("used-at")) || 0); } catch (refused) { /* as above */ }
+      var left = lastly + 1000 * Number(idle.getAttribute("data-idle-s")) - Date.now();
+      if (left > 60000) { if (idle.open) idle.close(); return; }
+      if (idle.hasAttribute("data-is-over")) return;
+      if (left < 0) {
+        idle.setAttribute("data-is-over", "");
+        document.getElementById("idle-says").textContent = idle.getAttribute("data-over");
+        idle.querySelector("button").textContent = "Close";
+      }
+      if (!idle.open && idle.showModal) idle.showModal();
+    }, 1000);
+  }
+
   /* Tell a screen reader what a filter or a refresh left in the list, but not every few seconds. */
   var saidAt = 0;
   document.addEventListener("htmx:afterSettle", function () {

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from playwright.sync_api import BrowserContext, Page, sync_playwright
+from playwright.sync_api import Page, sync_playwright
 
 ROOT = Path(__file__).parents[1]
 CHROMIUM_ARGS = [
@@ -28,7 +28,12 @@ SIZES = {"1440": (1440, 900), "390": (390, 844)}
 THEMES = ("light", "dark")
 MAP = "flows"
 """The demo's flow table: five-tuple keys, counters and times."""
-PIN = "bpf-atlas-demo/flows"
+PASSWORD = "correct horse 42"
+PLAN = """key,value.rule_id,value.reason
+198.51.100.0/24,101,scanner
+203.0.113.7/32,102,spam
+2.0.0.0/8,103,test network
+"""
 WAIT_S = 60.0
 TRAFFIC_S = 25
 
@@ -46,22 +51,61 @@ def main() -> None:
         origin = f"{parts.scheme}://{parts.netloc}"
         play = stack.enter_context(sync_playwright())
         browser = play.chromium.launch(executable_path="/usr/bin/chromium", args=CHROMIUM_ARGS)
-        state = browser.new_context()
-        state.new_page().goto(link)
-        cookies = state.cookies()
-        state.close()
-        for size, (width, height) in SIZES.items():
-            for theme in THEMES:
-                context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=theme)
-                context.add_cookies(cookies)  # type: ignore[arg-type]
-                take(context, origin, given.out, f"{theme}-{size}")
-                context.close()
+        person = browser.new_context()
+        page = person.new_page()
+        page.goto(link)
+        for looks in (read, edit):
+            if looks is edit:
+                begin_writing(page, origin)
+            for size, (width, height) in SIZES.items():
+                for theme in THEMES:
+                    context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=theme)
+                    context.add_cookies(person.cookies())  # type: ignore[arg-type]
+                    looks(context.new_page(), origin, given.out, f"{theme}-{size}")
+                    context.close()
         browser.close()
 
 
-def take(context: BrowserContext, origin: str, out: Path, suffix: str) -> None:
-    """The four screens in one theme and size."""
-    page = context.new_page()
+def begin_writing(page: Page, origin: str) -> None:
+    """Root's first password, and a write session with it."""
+    page.goto(f"{origin}/elevate")
+    page.get_by_label("Password", exact=True).fill(PASSWORD)
+    page.get_by_label("The same again").fill(PASSWORD)
+    page.get_by_role("button", name="Set the password and begin").click()
+
+
+def edit(page: Page, origin: str, out: Path, suffix: str) -> None:
+    """An edit from its preview to its record, and a plan, in one theme and size."""
+    page.goto(f"{origin}/")
+    map_id = find_map(page)
+    page.goto(f"{origin}/maps/{map_id}?sort=-value.packets")
+    entry = page.locator(f'tbody a[href^="/maps/{map_id}/entries/"]').first.get_attribute("href")
+    page.goto(f"{origin}{entry}/edit")
+    limit = page.locator('[name="f:value.limit_pps"]')
+    limit.fill(str(int(limit.input_value() or "0") + 500))
+    page.get_by_label("Reason, for the audit log").fill("load test, ticket 4411")
+    page.get_by_role("button", name="Preview", exact=True).click()
+    confirm = page.get_by_role("button", name="Change limit_pps of 1 entry in flows")
+    confirm.wait_for()
+    shoot(page, out / f"edit-{suffix}.png")
+    confirm.click()
+    page.get_by_text("Done: written, and read again").wait_for()
+    page.goto(f"{origin}/audit")
+    shoot(page, out / f"audit-{suffix}.png")
+    page.locator('tbody a[href^="/audit/"]').first.click()
+    page.wait_for_url(re.compile(r"/audit/\d+"))
+    shoot(page, out / f"record-{suffix}.png")
+    page.goto(f"{origin}/")
+    page.goto(f"{origin}/plans/new?map={find_map(page, 'blocklist')}")
+    page.locator("#rows").fill(PLAN)
+    page.get_by_label("Reason", exact=True).fill("abuse report 1903")
+    page.get_by_role("button", name="Make and check the plan").click()
+    page.wait_for_url(re.compile(r"/plans/\d+"))
+    shoot(page, out / f"plan-{suffix}.png")
+
+
+def read(page: Page, origin: str, out: Path, suffix: str) -> None:
+    """The four screens that only read, in one theme and size."""
     page.goto(f"{origin}/")
     shoot(page, out / f"maps-{suffix}.png")
     map_id = find_map(page)
@@ -74,10 +118,10 @@ def take(context: BrowserContext, origin: str, out: Path, suffix: str) -> None:
     shoot(page, out / f"schema-{suffix}.png")
 
 
-def find_map(page: Page) -> int:
-    """Id of the demo's flow table."""
-    row = page.locator("tbody tr").filter(has_text=PIN)
-    href = row.get_by_role("link", name=MAP, exact=True).get_attribute("href")
+def find_map(page: Page, name: str = MAP) -> int:
+    """Id of one of the demo's maps."""
+    row = page.locator("tbody tr").filter(has_text=f"bpf-atlas-demo/{name}")
+    href = row.get_by_role("link", name=name, exact=True).get_attribute("href")
     return int(re.sub(r"\D", "", href or ""))
 
 
@@ -99,6 +143,7 @@ def service() -> Iterator[str]:
             str(ROOT / ".venv/bin/bpf-atlas"),
             "serve",
             "--demo",
+            "--allow-edits",
             "--listen",
             f"127.0.0.1:{port}",
             "--data",

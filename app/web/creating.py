@@ -178,8 +178,6 @@ def _key_fields(plan: Plan, typed: Mapping[str, str], problems: Mapping[str, str
 
 def _respond(opened: OpenMap, sheet: Sheet, typed: Mapping[str, str]) -> Response:
     sheet.hidden = carried(opened, None, NO_CPU)
-    if sheet.elevate:
-        sheet.elevate = f"/elevate?next={sheet.apply_path}"
     context: dict[str, Any] = {
         "slot": None,
         "thing": "",

@@ -19,7 +19,7 @@ from app.maps.errors import NoSuchMap
 from app.maps.opening import OpenMap
 from app.maps.report import FieldLine, lines_of, visible_value
 from app.uapi.errors import ObjectGone
-from app.web import arguments, gate
+from app.web import arguments, drafts, gate
 from app.web.backend import Backend
 from app.web.bytes_view import Dump, change_dumps
 from app.web.edit_form import plan_of, reason_of
@@ -180,7 +180,7 @@ def ask(question: Callable[[], Report], sheet: Sheet) -> Report | None:
         else:
             sheet.flash = str(refusal)
         if isinstance(refusal, NeedsWriteSession):
-            sheet.elevate = sheet.back
+            sheet.elevate = drafts.elevate_path()
         return None
 
 

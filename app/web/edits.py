@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
-from urllib.parse import urlencode
 
 from flask import Blueprint, Response, request
 
@@ -40,8 +39,6 @@ from app.wire.edits import NO_CPU, Edit
 BY_OWNER = "-"
 """Stands for the key in addresses of elements that belong to an owner."""
 KEY_FIELDS = 12
-MAX_ADDRESS = 1500
-"""Characters of what was typed that go along in an address."""
 
 
 def blueprint(backend: Backend) -> Blueprint:
@@ -51,12 +48,11 @@ def blueprint(backend: Backend) -> Blueprint:
     @bp.get("/maps/<map_id>/entries/<key_hex>/edit")
     def form(map_id: str, key_hex: str) -> Response:
         with open_map(backend.client, backend.btfs, arguments.map_id(map_id)) as opened:
+            if request.form:  # come back to after signing in
+                return _again(opened, key_hex)
             cpu = read_cpu(opened, request.args.get("cpu"))
             entry = Entry(opened, key_hex, owner_of(request.args), cpu)
-            sheet = entry.sheet()
-            sheet.reason = arguments.words("reason")
-            typed = dict(text.partition("=")[::2] for text in request.args.getlist("set"))
-            return entry.respond(sheet, entry.read(), typed)
+            return entry.respond(entry.sheet(), entry.read(), {})
 
     @bp.post("/maps/<map_id>/entries/<key_hex>/edit/preview")
     def preview(map_id: str, key_hex: str) -> Response:
@@ -149,8 +145,6 @@ class Entry:
         """The form over what it holds."""
         opened = self.opened
         sheet.hidden = carried(opened, seen, self.cpu, self.owner)
-        if sheet.elevate:
-            sheet.elevate = self._back_here(typed, sheet.reason)
         if self.is_slot:
             form = actions.thing_form(opened.client, opened.kind, opened.facts.value_size)
             return show(opened, sheet, slot=form, thing=typed.get("thing", ""), held=_held(opened, seen or b""))
@@ -166,15 +160,6 @@ class Entry:
         here = f"/maps/{self.opened.facts.id}/entries/{self.key_hex}/edit?cpu="
         each = [*((f"CPU {cpu}", str(cpu)) for cpu in range(n_cpus)), ("every CPU", "all")]
         return [(label, here + text, text == cpu_text(self.cpu)) for label, text in each]
-
-    def _back_here(self, typed: Mapping[str, str], reason: str) -> str:
-        """The address of this form with what was typed, as far as an address has room for it."""
-        pairs = [("set", f"{path}={text}") for path, text in typed.items()]
-        pairs += [("cpu", cpu_text(self.cpu))] if self.cpu != NO_CPU else []
-        pairs += [(name, text) for name, text in (("owner", self.owner), ("reason", reason)) if text]
-        here = f"/maps/{self.opened.facts.id}/entries/{self.key_hex}/edit"
-        with_typed = here + ("?" + urlencode(pairs) if pairs else "")
-        return "/elevate?" + urlencode({"next": with_typed if len(with_typed) <= MAX_ADDRESS else here})
 
     def _map_name(self) -> str:
         return self.opened.facts.name or f"map #{self.opened.facts.id}"
@@ -216,11 +201,27 @@ def _step(backend: Backend, opened: OpenMap, key_hex: str, *, apply: bool) -> Re
     return entry.respond(sheet, seen, typed)
 
 
+def _again(opened: OpenMap, key_hex: str) -> Response:
+    """The form over what the entry holds now, with what was typed into it before. raises MapChanged"""
+    shown = read_shown(opened)
+    entry = Entry(opened, key_hex, shown.owner, shown.cpu)
+    now = entry.read()
+    if entry.is_slot:
+        return entry.respond(entry.sheet(), now, {"thing": _thing()})
+    fields = fields_of(opened, now if shown.seen is None else shown.seen, entry.cpu, typed_fields(), {})
+    return entry.respond(entry.sheet(), now, {field.path: field.text for field in fields if field.is_changed})
+
+
+def _thing() -> str:
+    """What a slot is to hold: typed, or chosen from the list."""
+    return request.form.get("other", "").strip() or request.form.get("thing", "").strip()
+
+
 def _wanted(entry: Entry, sheet: Sheet, seen: bytes) -> tuple[dict[str, str], Edit | None]:
     """What was changed in the form, and the edit that it makes; None: the sheet says what is wrong."""
     opened = entry.opened
     if entry.is_slot:
-        thing = request.form.get("other", "").strip() or request.form.get("thing", "").strip()
+        thing = _thing()
         try:
             return {"thing": thing}, actions.put_thing(opened, entry.key, thing, entry.whole(seen))
         except CannotEdit as problem:
@@ -254,8 +255,6 @@ def _blame(sheet: Sheet, fields: list[FormField]) -> None:
 def _delete_page(backend: Backend, entry: Entry, sheet: Sheet) -> Response:
     seen = edit.read_entry(entry.opened, entry.key, entry.owner)
     sheet.hidden = carried(entry.opened, seen, NO_CPU, entry.owner)
-    if sheet.elevate:
-        sheet.elevate = "/elevate?" + urlencode({"next": sheet.apply_path})
     wanted = edit.delete_entry(entry.opened, entry.key, entry.whole(seen), owner=entry.owner)
     status, flash = sheet.status, sheet.flash
     look(backend, entry.opened, wanted, sheet)

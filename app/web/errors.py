@@ -15,7 +15,7 @@ from app.columns import errors as columns
 from app.errors import AppError, BadSetting, UsageError
 from app.maps import errors as maps
 from app.uapi import errors as kernel
-from app.web import gate, problems, rendering
+from app.web import drafts, gate, problems, rendering
 from app.wire import errors as wire
 
 log = logging.getLogger("bpf_atlas.web")
@@ -146,13 +146,17 @@ SENTENCES = {
 
 
 def _to_login() -> Response:
-    where = gate.login_path(request)
+    draft = drafts.way_back(request) if drafts.was_signed_in() else ""
+    if draft:
+        where = "/login?" + urlencode({"next": draft})
+    elif request.method in gate.SAFE_METHODS or gate.is_htmx(request):
+        where = gate.login_path(request)
+    else:
+        where = "/login"
     if gate.is_htmx(request):
         response = make_response("", HTTPStatus.UNAUTHORIZED)
         response.headers["HX-Redirect"] = where
         return response
-    if request.method not in gate.SAFE_METHODS:
-        where = "/login"
     return rendering.as_response(redirect(where, code=303))
 
 

@@ -12,6 +12,7 @@ from app.web import (
     assets,
     audit_page,
     backend,
+    drafts,
     edits,
     entries,
     entry_page,
@@ -70,6 +71,7 @@ def create_app(settings: Settings, client: Client, folder: Folder | None = None)
         gate.forget()
 
     gate.install(app, settings, client)
+    drafts.install(app)
     errors.install(app)
     rendering.install(app, assets.folder("templates"), static, client)
     app.register_blueprint(assets.blueprint(static))

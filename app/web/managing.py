@@ -97,8 +97,6 @@ def _act(backend: Backend, opened: OpenMap, *, apply: bool) -> Response:
     look(backend, opened, wanted, sheet)
     if status is not HTTPStatus.OK:
         sheet.status, sheet.flash = status, flash
-    if sheet.elevate:
-        sheet.elevate = f"/elevate?next={here}"
     return show(opened, sheet, "manage")
 
 
@@ -138,8 +136,6 @@ def _make(backend: Backend) -> Response:
             refused=planned.sentence if planned.result == "refused" else "", moved=False, approvals=planned.approvals,
             digest=digest_of(wanted),
         )  # fmt: skip
-    if sheet.elevate:
-        sheet.elevate = "/elevate?next=/maps/new"
     return _make_page(backend, sheet)
 
 

@@ -34,6 +34,7 @@ NEEDS: dict[str, Need] = {
     "login.elevate_form": Need.EDIT,
     "login.elevate": Need.EDIT,
     "login.drop": Need.EDIT,
+    "settings.stay": Need.SIGNED_IN,
     "settings.show": Need.SIGNED_IN,
     "settings.password": Need.SIGNED_IN,
     "settings.session_end": Need.SIGNED_IN,

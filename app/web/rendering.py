@@ -92,6 +92,7 @@ def install(app: Flask, templates: Path, assets: Assets, client: Client) -> None
             "signed_in": signed_in,
             "session": session,
             "mode": mode.of(session, settings),
+            "idle_s": settings.session_idle_minutes * 60,
             "nav": [(path, label) for endpoint, path, label in NAV if _reaches(app, endpoint, session)],
             "csrf": lambda: csrf.token(g.session_value) if signed_in else "",
             "csrf_field": lambda: csrf.field(g.session_value) if signed_in else "",

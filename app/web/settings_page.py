@@ -48,6 +48,7 @@ def blueprint(settings: Settings, client: Client) -> Blueprint:
     bp = Blueprint("settings", __name__, url_prefix=HERE)
     page = Page(settings, client)
     bp.get("", endpoint="show")(page.show)
+    bp.get("/stay", endpoint="stay")(page.stay)
     for path, answer in (
         ("/password", page.password),
         ("/sessions/<session_id>/end", page.session_end),
@@ -72,6 +73,10 @@ class Page:
     def show(self) -> Response:
         """As things stand."""
         return self._rendered()
+
+    def stay(self) -> Response:
+        """Nothing; that it was asked for counts as use of the session."""
+        return Response(status=HTTPStatus.NO_CONTENT)
 
     def password(self) -> Response:
         """One's own."""

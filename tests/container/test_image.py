@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,8 +74,8 @@ class Service:
 
 
 @contextlib.contextmanager
-def service(image: Image, folder: Path, **more: Any) -> Iterator[Service]:
-    with running(image, folder, environment=ENVIRONMENT, **more) as container:
+def service(image: Image, folder: Path, environment: Mapping[str, str] = ENVIRONMENT, **more: Any) -> Iterator[Service]:
+    with running(image, folder, environment=dict(environment), **more) as container:
         path = container.login_path()
         answer = container.get(path, host=PUBLISHED)
         assert answer.status == 303, answer.body
@@ -125,6 +125,37 @@ def test_the_hosts_maps_are_seen_with_their_entries_decoded(live: Service, host_
     assert live.entries(host_map.id) == host_map.entries
     row = live.row(host_map.id)
     assert (row["name"], row["btf"], row["entries"], row["pins"]) == ("ctr_flows", True, 5, [host_map.pin])
+
+
+def test_with_the_profile_for_edits_a_field_of_the_hosts_map_is_edited_and_taken_back(
+    image: Image, host_map: HostMap, tmp_path: Path
+) -> None:
+    profile = json.loads((ROOT / "deploy" / "seccomp-edits.json").read_text())
+    environment = {**ENVIRONMENT, "BPF_ATLAS_ALLOW_EDITS": "1"}
+    with service(image, tmp_path, environment, seccomp=profile) as editing:
+        key = json.dumps(host_map.entries[2]["key"])
+        change = [
+            "edit",
+            str(host_map.id),
+            "--key",
+            key,
+            "--set",
+            "value.mark=99",
+            "--reason",
+            "in a container",
+            "--json",
+        ]
+        done = editing.container.execute("bpf-atlas", *change)
+        assert done.returncode == 0, done.stdout + done.stderr
+        report = json.loads(done.stdout)
+        expected = [*host_map.entries]
+        expected[2] = {**expected[2], "value": {**expected[2]["value"], "mark": 99}}
+        assert editing.entries(host_map.id) == expected
+        undo = editing.container.execute("bpf-atlas", "undo", str(report["audit"]), "--reason", "enough")
+        assert undo.returncode == 0, undo.stdout + undo.stderr
+        assert editing.entries(host_map.id) == host_map.entries
+        verified = editing.container.execute("bpf-atlas", "audit", "--verify")
+        assert verified.returncode == 0, verified.stdout + verified.stderr
 
 
 def test_pages_come_with_their_templates_and_styles(live: Service, host_map: HostMap) -> None:

@@ -161,3 +161,31 @@ def test_a_page_that_polls_says_so(windows: Windows, service: Service, olga: str
         page.get_by_role("columnheader", name="name").get_by_role("link").click()
     assert "x-bpf-atlas-passive" not in clicked.value.headers
     assert "x-csrf-token" in clicked.value.headers
+
+
+def test_a_minute_before_it_ends_for_want_of_use_the_session_says_so(
+    windows: Windows, service: Service, olga: str
+) -> None:
+    visitor = windows.new(signed_in=False)
+    page = visitor.page
+    page.clock.install()
+    sign_in(visitor)
+    expect(page.locator("details.user > summary")).to_have_text(olga)
+    dialog = page.get_by_role("dialog", name="Still there?")
+    page.clock.fast_forward("28:50")
+    expect(dialog).to_be_hidden()
+    page.clock.fast_forward("00:20")
+    expect(dialog).to_be_visible()
+    assert visitor.axe() == []
+    with page.expect_response("**/stay") as answer:
+        page.get_by_role("button", name="Stay signed in").click()
+    assert answer.value.status == 204
+    page.clock.fast_forward("28:00")
+    expect(dialog).to_be_hidden()
+    page.clock.fast_forward("01:10")
+    expect(dialog).to_be_visible()
+    page.clock.fast_forward("01:10")
+    expect(page.get_by_text("This session is over.")).to_be_visible()
+    page.get_by_role("button", name="Close").click()
+    expect(dialog).to_be_hidden()
+    assert visitor.complaints == []
