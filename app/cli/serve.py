@@ -61,7 +61,7 @@ def serve(settings: Settings, *, demo: bool) -> None:
     with _bound(settings) as listener, _claimed(settings.data):
         host, port = listener.getsockname()[:2]
         shown = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-        settings = dataclasses.replace(settings, listen=shown)
+        settings = dataclasses.replace(settings, listen=shown, data=settings.data.absolute())
         for name, value in MALLOC.items():
             os.environ.setdefault(name, value)
         # By environment, as every other setting reaches the processes: a flag here counts more than what was set there.

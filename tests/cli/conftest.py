@@ -147,13 +147,13 @@ class Service:
         return status
 
 
-def start(data: Path, *options: str) -> Service:
-    """Start a service and wait for its link."""
+def start(data: Path, *options: str, cwd: Path = ROOT) -> Service:
+    """Start a service, from `cwd`, and wait for its link."""
     log = data.parent / f"{data.name}.log"
     with log.open("a") as sink:
         process = subprocess.Popen(
             [*COMMAND, "serve", "--listen", "127.0.0.1:0", "--data", str(data), *options],
-            cwd=ROOT, stdout=subprocess.PIPE, stderr=sink, text=True, env=environment(data),
+            cwd=cwd, stdout=subprocess.PIPE, stderr=sink, text=True, env=environment(data),
         )  # fmt: skip
     for line in process.stdout or ():
         if match := re.search(r"http\S+/login\?token=\S+", line):

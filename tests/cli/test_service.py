@@ -242,6 +242,15 @@ def elsewhere() -> Iterator[Path]:
         yield path / "data"
 
 
+def test_it_runs_from_where_only_root_can_go(elsewhere: Path, tmp_path: Path) -> None:
+    tmp_path.chmod(0o700)
+    service = start(elsewhere, cwd=tmp_path)
+    try:
+        assert healthy(service)
+    finally:
+        assert service.stop() == 0
+
+
 def test_a_second_service_at_the_same_address(service: Service, elsewhere: Path) -> None:
     listen = service.origin.removeprefix("http://")
     done = run_in(elsewhere, "serve", "--listen", listen, "--data", elsewhere)
