@@ -104,11 +104,14 @@ def _all(opened: OpenMap, rows: Iterable[Row]) -> tuple[Edit, ...]:
     found: list[Edit] = []
     problems: list[str] = []
     seen: dict[tuple[bytes, str], int] = {}
-    count = 0
+    count = same = 0
     for row in rows:
         count += 1
         try:
             one = _edit(opened, row.given)
+            if one is None:
+                same += 1
+                continue
             earlier = seen.setdefault((one.key, one.owner), row.number)
             if earlier != row.number:
                 raise BadKey(f"row {earlier} is about the same entry")
@@ -116,11 +119,13 @@ def _all(opened: OpenMap, rows: Iterable[Row]) -> tuple[Edit, ...]:
         except AppError as problem:
             problems.append(f"row {row.number}: {problem}")
     if problems or not found:
-        raise BadRows(problems or ["nothing was selected"], count)
+        nothing = "nothing would change: each holds that already" if same else "nothing was selected"
+        raise BadRows(problems or [nothing], count)
     return tuple(found)
 
 
-def _edit(opened: OpenMap, given: Mapping[str, Any]) -> Edit:
+def _edit(opened: OpenMap, given: Mapping[str, Any]) -> Edit | None:
+    """The edit of a row; None where it would change nothing."""
     if unknown := sorted(set(given) - _KNOWN):
         raise BadKey(f"{unknown[0][:40]!r} is none of {', '.join(_NAMED)}")
     owner = str(given.get("owner", ""))
@@ -140,11 +145,21 @@ def _edit(opened: OpenMap, given: Mapping[str, Any]) -> Edit:
                 raise BadKey("there is no such entry to delete")
             return edit.delete_entry(opened, key, now, owner=owner)
         case "set":
-            return edit.set_fields(opened, key, _fields(given["set"]), now, cpu=cpu, owner=owner)
+            return _changing(edit.set_fields(opened, key, _fields(given["set"]), now, cpu=cpu, owner=owner))
         case _:
             wanted = given["create"]
             whole = given.get("value") if wanted is True else None
             return edit.create_entry(opened, key, whole, {} if wanted is True else _fields(wanted), owner=owner)
+
+
+def _changing(wanted: Edit) -> Edit | None:
+    """Without the fields that hold already what they are to hold: a table has a cell for each."""
+    changes = tuple(
+        change
+        for change in wanted.changes
+        if change.new != change.expected and (not change.expected_each or {*change.expected_each} != {change.new})
+    )
+    return msgspec.structs.replace(wanted, changes=changes) if changes or not wanted.changes else None
 
 
 def _key(opened: OpenMap, given: Any) -> bytes:

@@ -8,13 +8,9 @@ from http import HTTPStatus
 
 from flask import Blueprint, Response, request
 
-from app.columns.cell import reading
 from app.columns.errors import ColumnsError
-from app.columns.lenses import choose
 from app.maps import actions, edit
-from app.maps.entry import key_plan
-from app.maps.errors import CannotEdit, CannotLookUp, NoSuchEntry, NothingToChange
-from app.maps.host_names import names
+from app.maps.errors import CannotEdit, NoSuchEntry, NothingToChange
 from app.maps.opening import OpenMap
 from app.web import arguments, creating, managing
 from app.web.backend import Backend
@@ -32,13 +28,12 @@ from app.web.edit_form import (
     typed_fields,
 )
 from app.web.entry_page import key_bytes
+from app.web.key_words import key_words
 from app.web.opening import open_map
-from app.web.words import FILLER
 from app.wire.edits import NO_CPU, Edit
 
 BY_OWNER = "-"
 """Stands for the key in addresses of elements that belong to an owner."""
-KEY_FIELDS = 12
 
 
 def blueprint(backend: Backend) -> Blueprint:
@@ -128,7 +123,7 @@ class Entry:
         edit_path = f"/maps/{self.opened.facts.id}/entries/{self.key_hex}/edit"
         return Sheet(
             title=f"{'Fill' if self.is_slot else 'Edit'} one {'slot' if self.is_slot else 'entry'} of {self._map_name()}",
-            subtitle=self.owner or self._key_text(), body="edits/_slot.html" if self.is_slot else "edits/_fields.html",
+            subtitle=self.owner or key_words(self.opened, self.key), body="edits/_slot.html" if self.is_slot else "edits/_fields.html",
             back=self.path, preview_path=f"{edit_path}/preview", apply_path=edit_path, reason=reason_of(),
         )  # fmt: skip
 
@@ -137,7 +132,7 @@ class Entry:
         path = f"/maps/{self.opened.facts.id}/entries/{self.key_hex}/delete"
         return Sheet(
             title=f"{'Empty one slot' if self.is_slot else 'Delete one entry'} of {self._map_name()}",
-            subtitle=self.owner or self._key_text(), body="", back=self.path,
+            subtitle=self.owner or key_words(self.opened, self.key), body="", back=self.path,
             preview_path="", apply_path=path, reason=reason_of(), only_preview=True, danger=True,
         )  # fmt: skip
 
@@ -163,18 +158,6 @@ class Entry:
 
     def _map_name(self) -> str:
         return self.opened.facts.name or f"map #{self.opened.facts.id}"
-
-    def _key_text(self) -> str:
-        """The key as its cells show it."""
-        try:
-            plan = key_plan(self.opened)
-        except CannotLookUp:
-            return f"hex:{self.key_hex}"
-        if not plan.typed:
-            return f"hex:{self.key_hex}"
-        shown = names()
-        fields = [leaf for leaf in plan.leaves() if not FILLER.fullmatch(leaf.name or " ")]
-        return " · ".join(reading(leaf, choose.default(leaf, plan), self.key, shown) for leaf in fields[:KEY_FIELDS])
 
 
 def _step(backend: Backend, opened: OpenMap, key_hex: str, *, apply: bool) -> Response:

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from http import HTTPStatus
+from itertools import islice
 
 from flask import Blueprint, Response, g, redirect, request
 
 from app.columns.errors import ColumnsError
-from app.columns.key_text import key_text
-from app.errors import AppError
 from app.maps.bulk import edits_of, in_questions, selected
 from app.maps.edit import identity_of
-from app.maps.entry import key_plan
 from app.maps.errors import CannotList, MapsError
 from app.maps.opening import OpenMap
+from app.maps.report import differences
 from app.uapi.errors import KernelError
 from app.web import arguments, gate
 from app.web.backend import Backend
 from app.web.errors import status_of
 from app.web.frame import frame_of
+from app.web.key_words import key_columns, key_words
 from app.web.opening import open_map
 from app.web.problems import BadArgument, NotHere
 from app.web.rendering import as_response, page_or_fragment
@@ -32,6 +34,7 @@ FORM_ROWS = 1000
 """Rows that a form takes; the command line takes as many as the role allows."""
 STEPS = ("check", "start", "stop", "approve", "cancel")
 REFRESH_S = 1
+SHOWN_FIELDS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,13 +178,10 @@ def _example(opened: OpenMap) -> str:
     layout = opened.schema.layout
     value = next((node.path for node in layout.value.leaves() if not node.special), "") if layout.value else ""
     path = "value" + ("" if not value else value if value[0] == "[" else f".{value}")
-    try:
-        plan = key_plan(opened)
-        key = key_text(plan, bytes(plan.size_bytes))
-    except AppError:
-        key = "hex:00"
-    quoted = '"' + key.replace('"', '""') + '"' if "," in key or '"' in key else key
-    return f"key,{path}\n{quoted},1"
+    heads, cells = key_columns(opened)
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([[*heads, path], [*cells, "1"]])
+    return text.getvalue().rstrip("\n")
 
 
 def _plan(backend: Backend, number: int, refusal: Declined | None = None) -> Response:
@@ -238,22 +238,27 @@ def _lines(backend: Backend, found: Plan) -> list[Line]:
         with open_map(backend.client, backend.btfs, found.facts.map.id) as opened:
             if identity_of(opened.facts) != found.facts.map:
                 return plain
-            plan = key_plan(opened)
-            return [
-                line if line.row.edit.owner else replace(
-                    line, key=key_text(plan, line.row.edit.key), link=f"/maps/{opened.facts.id}/entries/{line.row.edit.key.hex()}"
-                )
-                for line in plain
-            ]  # fmt: skip
+            return [line if line.row.edit.owner else _in_words(opened, line) for line in plain]
     except (MapsError, ColumnsError, KernelError):
         return plain
+
+
+def _in_words(opened: OpenMap, line: Line) -> Line:
+    edit = line.row.edit
+    link = f"/maps/{opened.facts.id}/entries/{edit.key.hex()}" if opened.kind.lookup else ""
+    does = line.does
+    if edit.action == "create" and edit.value and not opened.mask.any():
+        fields = differences(opened, bytes(len(edit.value)), edit.value)
+        does = "create" + ", ".join(f" {field.path} {field.new}" for field in islice(fields, SHOWN_FIELDS))
+    return replace(line, key=key_words(opened, edit.key), link=link, does=does)
 
 
 def _does(edit: Edit) -> str:
     """What the row does, in few words."""
     if edit.action == "set":
-        shown = [f"{change.path} {change.old_text} → {change.new_text}" for change in edit.changes[:3]]
-        return ", ".join(shown) + (f" and {len(edit.changes) - 3} more" if len(edit.changes) > 3 else "")  # noqa: PLR2004
+        shown = [f"{change.path} {change.old_text} → {change.new_text}" for change in edit.changes[:SHOWN_FIELDS]]
+        more = len(edit.changes) - SHOWN_FIELDS
+        return ", ".join(shown) + (f" and {more} more" if more > 0 else "")
     if edit.action in {"create", "replace"}:
         return f"{edit.action}: {edit.value[:16].hex(' ')}{'…' if len(edit.value) > 16 else ''}"  # noqa: PLR2004
     return edit.action

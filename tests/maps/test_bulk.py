@@ -141,6 +141,16 @@ def test_all_that_is_wrong_is_told_at_once_and_counted(blob: bytes, client: Clie
 
 
 @pytest.mark.kernel
+def test_what_holds_already_is_left_out(blob: bytes, client: Client) -> None:
+    with rules(blob, client) as (_fd, opened):
+        (only,) = edits_of(opened, "key.zone,key.port,value.limit,value.name\n1,80,64,one\n1,443,65,one\n")
+        assert only.key == key_of(1, 443)
+        assert [one.path for one in only.changes] == ["value.limit"]
+        with pytest.raises(BadRows, match="nothing would change"):
+            edits_of(opened, "key.zone,key.port,value.limit\n1,80,64\n")
+
+
+@pytest.mark.kernel
 def test_a_filter_selects(blob: bytes, client: Client) -> None:
     with rules(blob, client) as (fd, opened):
         map_update(fd, key_of(7, 1), FIRST[:8] + u32(9) + FIRST[12:])

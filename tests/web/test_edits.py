@@ -294,6 +294,11 @@ def test_t15_a_field_that_moved_is_a_conflict_with_three_sides(blob: bytes, edit
         assert sides[:3] == ["64", "99", "128"]
         assert form.fields["f:value.limit"] == "128"
         assert value_of(fd) == moved
+        number = re.search(r'href="(/audit/\d+)"', editor.get("/audit").text)
+        assert number
+        record = editor.get(number[1]).text
+        assert "found <bdi>63 00 00 00</bdi>" in record  # 99, which is neither side's text
+        assert "then <bdi>63 00 00 00</bdi>" in record
         assert form.send("preview").status_code == 200
         assert form.send("apply").status_code == 303
         assert value_of(fd) == FIRST[:8] + u32(128) + FIRST[12:]

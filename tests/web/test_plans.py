@@ -15,6 +15,7 @@ from flask import Flask
 
 from app.broker.local import client as local_client
 from app.settings import Settings
+from app.uapi.enums import BpfMapFlag, BpfMapType
 from app.uapi.syscall import map_lookup, map_update
 from app.web.factory import create_app
 from app.wire.accounts import Credential
@@ -175,6 +176,23 @@ def test_a_filter_chooses_the_rows(blob: bytes, editor: LocalClient) -> None:
         gone = make(editor, map_id, where="value.limit == 1", action="delete")
         assert step(editor, gone.location, "start").status_code == 303
         assert limits(fd) == [10]
+
+
+def test_keys_and_new_entries_are_shown_as_people_read_them(editor: LocalClient, tmp_path: Path) -> None:
+    source = "struct lpm { unsigned int prefixlen; unsigned int addr; }; struct key { unsigned short zone, port; };"
+    blob = kernel_maps.compile_btf(SOURCE + source + "int use_1(struct lpm *p, struct key *k) { return 0; }", tmp_path)
+    btf = kernel_maps.parse(blob)
+    spec = {"key_size": 8, "value_size": 8, "max_entries": 4, "name": b"web_trie"}
+    trie = {"type": BpfMapType.LPM_TRIE, "flags": BpfMapFlag.NO_PREALLOC}
+    with kernel_maps.created(blob, btf.find("lpm")[0], btf.find("rule")[0], **spec, **trie) as (_fd, map_id):
+        assert "key,value.limit\n0.0.0.0/0,1" in editor.get(f"/plans/new?map={map_id}").text
+        made = make(editor, map_id, rows="key,value.limit\n10.9.0.0/16,5\n")
+        page = editor.get(made.location).text
+        assert re.search(r"<bdi>10\.9\.0\.0/16</bdi>", page)
+        assert "create value.limit 5" in page
+    spec |= {"key_size": 4, "name": b"web_pairs"}
+    with kernel_maps.created(blob, btf.find("key")[0], btf.find("rule")[0], **spec) as (_fd, map_id):
+        assert "key.zone,key.port,value.limit\n0,0,1" in editor.get(f"/plans/new?map={map_id}").text
 
 
 def test_a_stale_row_stops_it_and_it_goes_on(blob: bytes, editor: LocalClient) -> None:

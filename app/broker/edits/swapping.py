@@ -52,7 +52,7 @@ def run_each(act: Act, changes: tuple[Change, ...], cut: list[list[Piece]]) -> E
                 if outcome.result in _WROTE:
                     done.append((piece, cpu, outcome))
                 if outcome.result is not Result.DONE:
-                    return _stopped(act, key, changes, cut, done, outcome)
+                    return _stopped(act, key, changes, cut, done, (piece, cpu, outcome))
         after = act.read(key)
     return Ended(
         result="done" if after is not None else "replaced",
@@ -76,11 +76,11 @@ def _stopped(
     changes: tuple[Change, ...],
     cut: list[list[Piece]],
     done: list[tuple[Piece, int, Outcome]],
-    last: Outcome,
+    last: tuple[Piece, int, Outcome],
 ) -> Ended:
-    result = _RESULTS[last.result]
+    result = _RESULTS[last[2].result]
     put_back = 0
-    earlier = [each for each in done if each[2] is not last]
+    earlier = [each for each in done if each[2] is not last[2]]
     if result not in {"replaced", "overtaken"}:
         for piece, cpu, outcome in reversed(earlier):
             if outcome.before is None or outcome.written is None:
@@ -102,7 +102,9 @@ def _stopped(
         sentence=sentence,
         after=after,
         fields=tuple(_told(act, change, each, after, result) for change, each in zip(changes, cut, strict=True)),
-        records=tuple(_outcome(act, change, each, done, after) for change, each in zip(changes, cut, strict=True)),
+        records=tuple(
+            _outcome(act, change, each, [*earlier, last], after) for change, each in zip(changes, cut, strict=True)
+        ),
     )
 
 
@@ -131,7 +133,14 @@ def _outcome(
     now = None if after is None else holds(change, each, part_of(act, after, change.cpu))
     if isinstance(now, int):
         now = (now & (1 << change.size_bits) - 1).to_bytes((change.size_bits + 7) // 8, "little")
-    return msgspec.structs.replace(record, old=old, new=now)
+    return msgspec.structs.replace(
+        record,
+        old=old,
+        new=now,
+        # The texts are what the asker read and typed: of other bytes they say nothing.
+        old_text=record.old_text if old == record.old else "",
+        new_text=record.new_text if now == record.new else "",
+    )
 
 
 def run_whole(act: Act, parts: list[Piece], method: Method) -> Ended:
