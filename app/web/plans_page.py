@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from http import HTTPStatus
-from itertools import islice
 
 from flask import Blueprint, Response, g, redirect, request
 
@@ -16,17 +15,16 @@ from app.maps.bulk import edits_of, in_questions, selected
 from app.maps.edit import identity_of
 from app.maps.errors import CannotList, MapsError
 from app.maps.opening import OpenMap
-from app.maps.report import differences
-from app.uapi.errors import KernelError
 from app.web import arguments, gate
 from app.web.backend import Backend
 from app.web.errors import status_of
 from app.web.frame import frame_of
-from app.web.key_words import key_columns, key_words
+from app.web.key_words import key_columns
 from app.web.opening import open_map
+from app.web.plan_lines import lines
 from app.web.problems import BadArgument, NotHere
 from app.web.rendering import as_response, page_or_fragment
-from app.wire.edits import Edit, Plan, PlanFacts, PlanRow
+from app.wire.edits import Edit, Plan, PlanFacts
 from app.wire.errors import BadField, Declined, NotThere
 
 PAGE_ROWS = 100
@@ -34,7 +32,6 @@ FORM_ROWS = 1000
 """Rows that a form takes; the command line takes as many as the role allows."""
 STEPS = ("check", "start", "stop", "approve", "cancel")
 REFRESH_S = 1
-SHOWN_FIELDS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,16 +47,6 @@ class Draft:
     value: str = ""
     reason: str = ""
     label: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One row of a plan as people read it."""
-
-    row: PlanRow
-    key: str
-    does: str
-    link: str
 
 
 def blueprint(backend: Backend) -> Blueprint:
@@ -195,7 +182,7 @@ def _plan(backend: Backend, number: int, refusal: Declined | None = None) -> Res
         "plans/plan.html",
         "plans/_plan.html",
         facts=facts,
-        lines=_lines(backend, found),
+        lines=lines(backend, found, sees_all=g.session.role == "admin" or g.session.user == facts.user),
         first=first,
         next_first=first + PAGE_ROWS if first + PAGE_ROWS <= facts.rows else 0,
         refusal=str(refusal) if refusal else "",
@@ -229,39 +216,6 @@ def steps_of(facts: PlanFacts, user: str, role: str) -> list[tuple[str, str, str
     if facts.state == "waiting" and facts.user != user and user not in facts.approved_by:
         offered = [("approve", f"Agree, and apply {rows}", "primary"), *offered]
     return offered
-
-
-def _lines(backend: Backend, found: Plan) -> list[Line]:
-    """Rows with keys as people write them, as long as the map is there to say how."""
-    plain = [Line(row, row.edit.owner or f"hex:{row.edit.key.hex()}", _does(row.edit), "") for row in found.rows]
-    try:
-        with open_map(backend.client, backend.btfs, found.facts.map.id) as opened:
-            if identity_of(opened.facts) != found.facts.map:
-                return plain
-            return [line if line.row.edit.owner else _in_words(opened, line) for line in plain]
-    except (MapsError, ColumnsError, KernelError):
-        return plain
-
-
-def _in_words(opened: OpenMap, line: Line) -> Line:
-    edit = line.row.edit
-    link = f"/maps/{opened.facts.id}/entries/{edit.key.hex()}" if opened.kind.lookup else ""
-    does = line.does
-    if edit.action == "create" and edit.value and not opened.mask.any():
-        fields = differences(opened, bytes(len(edit.value)), edit.value)
-        does = "create" + ", ".join(f" {field.path} {field.new}" for field in islice(fields, SHOWN_FIELDS))
-    return replace(line, key=key_words(opened, edit.key), link=link, does=does)
-
-
-def _does(edit: Edit) -> str:
-    """What the row does, in few words."""
-    if edit.action == "set":
-        shown = [f"{change.path} {change.old_text} → {change.new_text}" for change in edit.changes[:SHOWN_FIELDS]]
-        more = len(edit.changes) - SHOWN_FIELDS
-        return ", ".join(shown) + (f" and {more} more" if more > 0 else "")
-    if edit.action in {"create", "replace"}:
-        return f"{edit.action}: {edit.value[:16].hex(' ')}{'…' if len(edit.value) > 16 else ''}"  # noqa: PLR2004
-    return edit.action
 
 
 def clock(at_s: int) -> str:

@@ -331,6 +331,7 @@ BROKEN: list[tuple[str, int, str]] = [
     ("version = 1\n[[redact]]\nhide_from = ['nobody']\n", 3, "`hide_from`: 'nobody' is none of viewer"),
     ("version = 1\n[[redact]]\naudit = 1\n", 3, "`audit`: true or false"),
     ("version = 1\n[[redact]]\naudit = false\n", 2, "does nothing"),
+    ('version = 1\n[[redact]]\nhide_from = ["viewer", "editor"]\naudit = false\n', 4, "the log is read by editor"),
     ("version = 1\n[[redact]]\nrole = 'admin'\n", 3, "`role`: there is no such key here"),
     ("version = 1\nrule = [{maps = ['a']}, {role = 'x'}]\n", 2, "`role`"),
     ("version = 1\n[[rule]]\nnote = '''\n[[rule]]\nmaps = 3'''\n[[rule]]\nper_minute = -1\n", 3, "`note`: one line"),

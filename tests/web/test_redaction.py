@@ -213,6 +213,27 @@ def test_t18_what_comes_of_an_edit_does_not_tell_either(app: Flask, value_type: 
         assert bytes(value) == u64(5) + u64(NUMBER) + TOKEN + u32(9) + u32(0), "what is hidden was not written over"
 
 
+def test_t18_a_plan_does_not_tell_either(app: Flask, value_type: tuple[int, int]) -> None:
+    fd, type_id = value_type
+    spec = MapSpec(type=BpfMapType.HASH, key_size=4, value_size=40, max_entries=4, name=b"web_hidden",
+                   btf_fd=fd, btf_key_type_id=key_type(), btf_value_type_id=type_id)  # fmt: skip
+    rows = f"key,value.secret,value.token,value.limit\n1,{NUMBER},CANARY-new,7\n2,{NUMBER},CANARY-new,7\n"
+    with live_map(spec, [(u32(1), u64(5) + u64(NUMBER - 1) + TOKEN + u64(6))]) as map_fd:
+        admin, editor = browser(app, app.extensions["settings"]), browser(app, app.extensions["settings"], "editor")
+        number = objects.map_info(map_fd).id
+        admin.get(f"/plans/new?map={number}")
+        made = admin.submit("/plans/new", map=str(number), rows=rows, reason="a test")
+        assert made.status_code == 303, made.text
+        assert leaks(admin.get(made.location).text)
+        page = editor.get(made.location).text
+        assert leaks(page) == []
+        assert "value.secret redacted, value.token redacted, value.limit 6 → 7" in page
+    gone = editor.get(made.location).text
+    assert leaks(gone) == []
+    assert "value.limit redacted" in gone
+    assert leaks(admin.get(made.location).text)
+
+
 def test_t18_a_reading_of_somebody_who_sees_more_is_not_shared(app: Flask, hidden: int) -> None:
     admin = browser(app, app.extensions["settings"])
     page = admin.get(f"/maps/{hidden}?limit=5&sort=key").text

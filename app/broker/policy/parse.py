@@ -194,4 +194,8 @@ def _redaction(section: _Section) -> Redaction:
         raise PolicyError(
             section.name, section.table.line, "this [[redact]] does nothing: `audit = true`, or say `hide_from`"
         )
+    if not audit and (readers := sorted(hide_from - {"viewer"})):
+        raise section.error(
+            "audit", f"the log is read by {' and '.join(readers)}: what is hidden from them cannot stay in it"
+        )
     return Redaction(which=_which(section), fields=section.paths(), audit=audit, hide_from=hide_from)
