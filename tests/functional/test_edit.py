@@ -206,6 +206,33 @@ def test_edit_and_undo_without_script(chromium: Browser, editing: Editing) -> No
         assert complaints == []
 
 
+@pytest.mark.parametrize("script", [True, False], ids=["with script", "without"])
+def test_a_plan_of_pasted_rows(chromium: Browser, editing: Editing, script: bool) -> None:
+    with window(chromium, editing, java_script_enabled=script) as (page, complaints):
+        page.goto(f"{editing.origin}/maps/{editing.map_id}")
+        page.get_by_role("link", name="Plan edits…").click()
+        rows = page.get_by_label("Up to 1\u2009000 rows")
+        rows.fill("key.addr,key.port,value.limit\n10.2.14.9,443,x\n")
+        page.get_by_label("Reason").fill("ticket 4411")
+        page.get_by_role("button", name="Make and check the plan").click()
+        expect(page.get_by_role("alert").filter(has_text="row 2: value.limit")).to_be_visible()
+        rows.fill("key.addr,key.port,value.limit\n10.2.14.9,443,128\n10.2.14.9,80,5\n")
+        page.get_by_role("button", name="Make and check the plan").click()
+        expect(page.get_by_text("Checked: all 2 rows can be written as things stand.")).to_be_visible()
+        expect(page.get_by_text("value.limit 64 → 128")).to_be_visible()
+        assert editing.value() == FIRST
+        page.get_by_role("button", name="Apply 2 rows of edit_flows").click()
+        for _ in range(20):
+            if page.get_by_text("All rows are done.").is_visible():
+                break
+            page.wait_for_timeout(200)
+            if not script:
+                page.reload()
+        expect(page.get_by_text("All rows are done.")).to_be_visible()
+        assert editing.value() == FIRST[:8] + struct.pack("<I", 128) + FIRST[12:]
+        assert [text for text in complaints if "422" not in text] == []
+
+
 def test_t03_hostile_values_stay_text_in_forms(chromium: Browser, editing: Editing) -> None:
     with window(chromium, editing) as (page, complaints):
         map_update(editing.map_fd, KEY, FIRST[:24] + b'"><img>\0')
@@ -260,5 +287,18 @@ def test_forms_have_no_fault_that_axe_knows(chromium: Browser, editing: Editing,
             ("manage", here + "/manage"), ("make", editing.origin + "/maps/new"),
         ):  # fmt: skip
             page.goto(path)
+            look(page, name)
+        page.goto(f"{editing.origin}/plans/new?map={editing.map_id}")
+        look(page, "plan, form")
+        page.locator("#rows").fill("key.addr,key.port,value.limit\n10.2.14.9,443,12\n10.2.14.9,80,5\n")
+        page.get_by_label("Reason").fill("ticket 4411")
+        page.get_by_role("button", name="Make and check the plan").click()
+        expect(page.get_by_text("Checked: all 2 rows")).to_be_visible()
+        look(page, "plan")
+        for name, path in (
+            ("plans", "/plans"),
+            ("plan, filter", f"/plans/new?map={editing.map_id}&where=value.limit+%3E+1"),
+        ):
+            page.goto(editing.origin + path)
             look(page, name)
     assert faults == []
