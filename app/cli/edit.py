@@ -127,8 +127,8 @@ class _Asked:
             return actions.map_wide(opened, action, self.path)
         if action == "push":
             return actions.push(opened, _given(opened, "value", self.value))
-        key = b"" if self.owner else edit.key_of(opened, self.key)
-        seen = edit.read_entry(opened, key, self.owner) if action != "create" else None
+        key, owner = edit.which(opened, self.key, self.owner)
+        seen = edit.read_entry(opened, key, owner) if action != "create" else None
         if action == "pop":
             return actions.pop(opened, seen)
         expected = {path: _given(opened, path, text) for path, text in self.expects.items()}
@@ -137,15 +137,15 @@ class _Asked:
         if action == "set":
             if self.value is not None:
                 fields = {"value": _given(opened, "value", self.value)}
-            return edit.set_fields(opened, key, fields, seen, cpu=cpu, owner=self.owner, expected=expected)
+            return edit.set_fields(opened, key, fields, seen, cpu=cpu, owner=owner, expected=expected)
         if action == "create":
             whole = fields.pop("value", None) if self.value is None else _given(opened, "value", self.value)
-            return edit.create_entry(opened, key, whole, fields, owner=self.owner)
+            return edit.create_entry(opened, key, whole, fields, owner=owner)
         if expected:
             check_expected(opened, expected, seen or b"", cpu=cpu)
         if action == "put":
             return actions.put_thing(opened, key, self.thing, seen)
-        return edit.delete_entry(opened, key, seen, owner=self.owner)
+        return edit.delete_entry(opened, key, seen, owner=owner)
 
 
 def _pair(option: str, text: str) -> tuple[str, str]:

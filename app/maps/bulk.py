@@ -128,8 +128,7 @@ def _edit(opened: OpenMap, given: Mapping[str, Any]) -> Edit | None:
     """The edit of a row; None where it would change nothing."""
     if unknown := sorted(set(given) - _KNOWN):
         raise BadKey(f"{unknown[0][:40]!r} is none of {', '.join(_NAMED)}")
-    owner = str(given.get("owner", ""))
-    key = b"" if owner else _key(opened, given.get("key"))
+    key, owner = _which(opened, given)
     asked = [name for name in ("set", "create", "delete") if given.get(name) not in (None, False)]
     if len(asked) > 1:
         raise BadKey(f"one thing at a time: {' and '.join(asked)} were asked for")
@@ -162,8 +161,11 @@ def _changing(wanted: Edit) -> Edit | None:
     return msgspec.structs.replace(wanted, changes=changes) if changes or not wanted.changes else None
 
 
-def _key(opened: OpenMap, given: Any) -> bytes:
-    return join_key(opened, given) if isinstance(given, KeyParts) else edit.key_of(opened, given)
+def _which(opened: OpenMap, given: Mapping[str, Any]) -> tuple[bytes, str]:
+    key = given.get("key")
+    if isinstance(key, KeyParts):
+        return join_key(opened, key), ""
+    return edit.which(opened, key, str(given.get("owner", "")))
 
 
 def _as_dumped(opened: OpenMap, key: bytes, given: Mapping[str, Any], now: bytes | None, cpu: int, owner: str) -> Edit:

@@ -238,7 +238,9 @@ def cpus_of(opened: OpenMap, cpu: int) -> range:
     if cpu == ALL_CPUS:
         return range(n_cpus)
     if not 0 <= cpu < n_cpus:
-        raise CannotEdit(f"every CPU has a value of its own: say which one, 0 to {n_cpus - 1}, or all")
+        raise CannotEdit(
+            f"every CPU has a value of its own: say whose, 0 to {n_cpus - 1}, or all (--cpu, or a path such as value@cpu0.x)"
+        )
     return range(cpu, cpu + 1)
 
 

@@ -37,7 +37,7 @@ from app.maps.entry import key_plan
 from app.maps.errors import CannotEdit, NoSuchEntry, NothingToChange
 from app.maps.kinds import Enumerate
 from app.maps.opening import OpenMap
-from app.maps.owned import OWNED, element_of
+from app.maps.owned import OWNED, element_of, owner_in
 from app.uapi.enums import BpfMapType
 from app.uapi.errors import KernelError
 from app.uapi.kernel import stride
@@ -70,6 +70,26 @@ def key_of(opened: OpenMap, given: Any) -> bytes:
     if given is None:
         raise BadKey(f"say which entry: a key of {size} bytes is wanted")
     return parse_key(plan, given) if isinstance(given, str) else from_json(plan, given)
+
+
+def which(opened: OpenMap, key: Any, owner: str = "") -> tuple[bytes, str]:
+    """Key bytes, or the owner of an element that has no key: given as such, or as `dump` prints one.
+
+    raises  BadKey, CannotLookUp, CannotEdit
+    """
+    if owner:
+        return b"", owner
+    if opened.kind.enumerate in OWNED:
+        return b"", owner_in(opened.kind.enumerate, as_document(key) if isinstance(key, str) else key)
+    return key_of(opened, key), ""
+
+
+def as_document(text: str) -> Any:
+    """JSON, or None where it is none."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
 
 
 def argument(opened: OpenMap, path: str, text: str) -> Any:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import socket
 from contextlib import closing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from app.maps.errors import CannotEdit, CannotLookUp
 from app.maps.kinds import Enumerate
+from app.maps.owners import cgroup2_mount
 from app.uapi.errors import InvalidForKernel, ObjectGone
 from app.uapi.pidfd import pidfd_getfd
 
@@ -25,6 +26,24 @@ FORMS = {
 }
 """How an owner is written."""
 SO_COOKIE = 57
+
+
+def owner_in(kind: Enumerate, document: Any) -> str:
+    """The owner that a key as `dump` prints it names; of sockets it does not.
+
+    raises  CannotEdit saying how an owner is written
+    """
+    given = document if isinstance(document, dict) else {}
+    path = given.get("path")
+    match kind:
+        case Enumerate.TASKS if isinstance(given.get("tid"), int):
+            return f"task:{given['tid']}"
+        case Enumerate.CGROUPS if isinstance(path, str) and path.startswith("/"):
+            return f"cgroup:{(cgroup2_mount() or '').rstrip('/')}{path}"
+        case Enumerate.INODES if isinstance(path, str) and path.startswith("/"):
+            return f"inode:{path}"
+        case _:
+            raise CannotEdit(f"an element here has no key of its own: name its owner, as {FORMS[kind]}")
 
 
 def element_of(opened: OpenMap, owner: str) -> bytes | None:

@@ -90,7 +90,7 @@ class Edit(Body, frozen=True):
     action: str
     key: bytes = b""
     owner: str = ""
-    """Instead of a key, for local storages: `task:PID`, `cgroup:/sys/fs/cgroup/…`, `inode:/path`, `socket:PID:FD`, `cookie:N`."""
+    """Instead of a key, for local storages: `task:PID`, `cgroup:/sys/fs/cgroup/…`, `inode:/path`, `socket:PID:FD`."""
     changes: tuple[Change, ...] = ()
     value: bytes = b""
     """For replace, create, push. Of per-CPU maps one value for every CPU, or all of them, each padded to 8 bytes."""

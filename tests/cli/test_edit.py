@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 
 from app.uapi import objects
 from app.uapi.cpus import possible_cpus
-from app.uapi.enums import BpfMapType
+from app.uapi.enums import BpfMapFlag, BpfMapType
 from app.uapi.syscall import MapSpec, map_lookup, map_update
 from tests.cli.conftest import Run
 from tests.cli.made import bare_map
@@ -160,7 +161,7 @@ def test_one_cpu_or_all(edits: Run) -> None:
         map_id = objects.map_info(fd).id
         refused = edits("edit", map_id, "--key", "0", "--set", "value=5", "--reason", "t")
         assert refused.status == 2
-        assert f"say which one, 0 to {n_cpus - 1}, or all" in refused.complaint
+        assert f"say whose, 0 to {n_cpus - 1}, or all" in refused.complaint
         assert edits("edit", map_id, "--key", "0", "--set", "value=5", "--cpu", "0", "--reason", "t").status == 0
         assert value_of(fd, u32(0), 8 * n_cpus) == u64(5) + bytes(8 * (n_cpus - 1))
         assert edits("edit", map_id, "--key", "0", "--set", "value=6", "--cpu", "all", "--reason", "t").status == 0
@@ -264,3 +265,34 @@ def test_slots_take_things(edits: Run) -> None:
             assert value_of(fd, u32(1), 4) == u32(inner_id)
             assert edits("edit", outer_id, "--key", "1", "--delete", "--reason", "t").status == 0
             assert value_of(fd, u32(1), 4) is None
+
+
+@pytest.mark.parametrize("kind", [BpfMapType.ARRAY, BpfMapType.HASH])
+def test_a_key_without_a_type_is_taken_as_dump_prints_it(kind: BpfMapType, edits: Run, run: Run) -> None:
+    with bare_map([(u32(0), u64(1)), (u32(3), u64(4))], type=kind, max_entries=4) as map_id:
+        rows = run("dump", map_id, "--json").document
+        key = next(row["key"] for row in rows if row["value"][0] == "0x04")
+        assert key == ["0x03", "0x00", "0x00", "0x00"]
+        done = edits("edit", map_id, "--key", json.dumps(key), "--set", "value.u64[0]=9", "--reason", "test")
+        assert done.status == 0, done
+        value = ["0x09", *["0x00"] * 7]
+        assert {"key": key, "value": value} in run("dump", map_id, "--json").document
+        short = edits("edit", map_id, "--key", json.dumps(key[:3]), "--set", "value.u64[0]=9", "--reason", "test")
+        assert short.status == 2
+
+
+def test_an_element_is_named_as_dump_prints_it(edits: Run, run: Run, blob: bytes) -> None:
+    btf = kernel_maps.parse(blob)
+    types = (btf.find("int")[0], btf.find("rule")[0])
+    spec = {"value_size": SIZE, "max_entries": 0, "flags": BpfMapFlag.NO_PREALLOC, "name": b"cli_tasks"}
+    with kernel_maps.created(blob, *types, type=BpfMapType.TASK_STORAGE, key_size=4, **spec) as (_fd, map_id):
+        owner = f"task:{os.getpid()}"
+        made = edits("edit", map_id, "--owner", owner, "--create", "--set", "value.limit=5", "--reason", "test")
+        assert made.status == 0, made
+        (row,) = run("dump", map_id, "--json").document
+        assert row["key"]["tid"] == os.getpid()
+        done = edits("edit", map_id, "--key", json.dumps(row["key"]), "--set", "value.limit=6", "--reason", "test")
+        assert done.status == 0, done
+        assert run("dump", map_id, "--json").document[0]["value"]["limit"] == 6
+        lost = edits("edit", map_id, "--key", "1", "--set", "value.limit=6", "--reason", "test")
+        assert (lost.status, "task:PID" in lost.complaint) == (2, True), lost

@@ -233,7 +233,7 @@ def test_one_cpu_or_all(types: Any, client: Client, kind: BpfMapType) -> None:
         map_update(fd, u32(0), b"".join(bytes([cpu]) * room for cpu in range(n_cpus)))
         with open_map(client, Btfs(client), map_id) as opened:
             seen = edit.read_entry(opened, u32(0))
-            with pytest.raises(CannotEdit, match=f"say which one, 0 to {n_cpus - 1}, or all"):
+            with pytest.raises(CannotEdit, match=f"say whose, 0 to {n_cpus - 1}, or all"):
                 edit.set_fields(opened, u32(0), {"value.limit": 5}, seen)
             assert (
                 do(client, edit.set_fields(opened, u32(0), {"value.limit": 5}, seen, cpu=n_cpus - 1)).result == "done"

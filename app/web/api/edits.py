@@ -57,11 +57,11 @@ def edit_of(opened: OpenMap, asked: EditQuestion) -> Edit:
         return actions.map_wide(opened, action, asked.path)
     if action == "push":
         return actions.push(opened, _given(asked.value))
-    key = b"" if asked.owner else edit.key_of(opened, None if asked.key is msgspec.UNSET else asked.key)
+    key, owner = edit.which(opened, None if asked.key is msgspec.UNSET else asked.key, asked.owner)
     if action == "create":
         whole = asked.create if isinstance(asked.create, dict) and asked.create else _given(asked.value)
-        return edit.create_entry(opened, key, whole, asked.set, owner=asked.owner)
-    seen = edit.read_entry(opened, key, asked.owner)
+        return edit.create_entry(opened, key, whole, asked.set, owner=owner)
+    seen = edit.read_entry(opened, key, owner)
     whole_seen = None if opened.mask.any() else seen
     cpu = NO_CPU if asked.cpu is None else ALL_CPUS if asked.cpu == "all" else int(asked.cpu)
     match action:
@@ -69,16 +69,16 @@ def edit_of(opened: OpenMap, asked: EditQuestion) -> Edit:
             return actions.pop(opened, whole_seen)
         case "set" if asked.value is not msgspec.UNSET:
             return edit.set_fields(
-                opened, key, {"value": asked.value}, seen, cpu=cpu, owner=asked.owner, expected=asked.expected
+                opened, key, {"value": asked.value}, seen, cpu=cpu, owner=owner, expected=asked.expected
             )
         case "set":
-            return edit.set_fields(opened, key, asked.set, seen, cpu=cpu, owner=asked.owner, expected=asked.expected)
+            return edit.set_fields(opened, key, asked.set, seen, cpu=cpu, owner=owner, expected=asked.expected)
         case _:
             if asked.expected:
                 check_expected(opened, asked.expected, seen or bytes(opened.reader.value_stride), cpu=cpu)
             if action == "put":
                 return actions.put_thing(opened, key, asked.thing, whole_seen)
-            return edit.delete_entry(opened, key, whole_seen, owner=asked.owner)
+            return edit.delete_entry(opened, key, whole_seen, owner=owner)
 
 
 def _action(asked: EditQuestion) -> str:
