@@ -6,6 +6,7 @@ A row of JSON is the same few dozen literal pieces around its numbers. Writing t
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 
 import numpy as np
@@ -37,10 +38,26 @@ def chosen(table: Sequence[bytes], index: NDArray[np.intp]) -> Words:
     return texts(table)[index]
 
 
+class Scratch(threading.local):
+    """Memory for one block after another, each thread's its own: fresh pages for each would cost more than filling them."""
+
+    def __init__(self) -> None:
+        self._words = np.empty(0, np.uint32)
+        self._kept = np.empty(0, np.bool_)
+
+    def room(self, n_words: int) -> tuple[Words, NDArray[np.bool_]]:
+        """uint32[n_words] and bool[n_words * WORD], holding anything."""
+        if len(self._words) < n_words:
+            self._words, self._kept = np.empty(n_words, np.uint32), np.empty(n_words * WORD, np.bool_)
+        return self._words[:n_words], self._kept[: n_words * WORD]
+
+
 def join(
-    literals: Sequence[bytes], columns: Sequence[Words | NDArray[np.unsignedinteger | np.signedinteger]]
-) -> bytearray:
-    """literals[0] column[0] literals[1] … literals[-1], row after row.
+    literals: Sequence[bytes],
+    columns: Sequence[Words | NDArray[np.unsignedinteger | np.signedinteger]],
+    scratch: Scratch,
+) -> NDArray[np.uint8]:
+    """The bytes of literals[0] column[0] literals[1] … literals[-1], row after row.
 
     columns  integers [n], or uint32[n, words] by `texts` and `chosen`
     """
@@ -48,8 +65,8 @@ def join(
     pieces = [literal(text) for text in literals]
     widths = [column.shape[1] if column.ndim > 1 else groups_of(column) for column in columns]
     row_words = sum(map(len, pieces)) + sum(widths)
-    memory = bytearray(n_rows * row_words * WORD)
-    matrix = np.frombuffer(memory, np.uint32).reshape(n_rows, row_words)
+    words, kept = scratch.room(n_rows * row_words)
+    matrix = words.reshape(n_rows, row_words)
     # One row of literals is copied whole into all rows: one long run a row, not one short one a piece.
     template = np.zeros(row_words, np.uint32)
     places = []
@@ -66,4 +83,8 @@ def join(
             out[:] = column
         else:
             decimal(column, out)
-    return memory.translate(None, b"\0")
+    flat = words.view(np.uint8)
+    found: NDArray[np.uint8] = flat[
+        np.not_equal(flat, 0, out=kept)
+    ]  # unlike bytes.translate, it lets other threads run
+    return found

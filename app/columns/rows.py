@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import orjson
@@ -23,28 +23,31 @@ BLOCK_ROWS = 1 << 16
 BLOCK_BYTES = 8 << 20
 """Raw bytes of a block at most (one row at least): JSON text and Python objects are a few times that."""
 
+Given = TypeVar("Given")
+Made = TypeVar("Made")
+
 LENS_ROWS = 1 << 12
 """Rows at a time where people's readings go along, each of which is a cell first."""
 
 
-def json_chunks(table: Table, *, lens: bool = False) -> Iterator[bytes | bytearray]:
+def json_chunks(table: Table, *, lens: bool = False, threads: int = 1) -> Iterator[bytes | memoryview]:
     """One JSON list, an entry a line, in pieces; joined they are the document.
 
     Each entry is ``{"key": …, "value": …}``, in per-CPU maps ``{"key": …, "values": [{"cpu": 0, "value": …}, …]}``; a part
     that the layout does not have is left out. With ``lens`` an object "lens" follows: path to human reading.
     """
     opening = b"[\n"
-    for text in _texts(table, b",\n", lens=lens):
+    for text in _texts(table, b",\n", lens=lens, threads=threads):
         yield opening
         yield text
         opening = b",\n"
     yield b"[]\n" if opening == b"[\n" else b"\n]\n"
 
 
-def ndjson_chunks(table: Table, *, lens: bool = False) -> Iterator[bytes]:
+def ndjson_chunks(table: Table, *, lens: bool = False, threads: int = 1) -> Iterator[bytes]:
     """The same entries, each on a line of its own."""
-    for text in _texts(table, b"\n", lens=lens):
-        yield bytes(text + b"\n")
+    for text in _texts(table, b"\n", lens=lens, threads=threads):
+        yield b"".join((text, b"\n"))
 
 
 def python_rows(
@@ -82,15 +85,37 @@ def _blocks(table: Table, *, lens: bool) -> Iterator[Texts]:
         yield rows
 
 
-def _texts(table: Table, between: bytes, *, lens: bool) -> Iterator[bytes | bytearray]:
+def _texts(table: Table, between: bytes, *, lens: bool, threads: int = 1) -> Iterator[bytes | memoryview]:
     """Rows a block at a time, joined by `between`."""
     render = _Renderer(table.layout)
     if lens or not render.tabular:
         yield from (between.join(rows) for rows in _blocks(table, lens=lens))
         return
-    step = min(block_rows(table), matrix.BLOCK_ROWS)
-    for start in range(0, len(table), step):
-        yield render.joined(table.take(slice(start, start + step)), between)
+    # Threads wait for each other's Python between two calls into numpy: the longer a call, the less often.
+    step = min(block_rows(table), matrix.BLOCK_ROWS * threads)
+    yield from in_order(
+        lambda start: render.joined(table.take(slice(start, start + step)), between),
+        range(0, len(table), step),
+        threads,
+    )
+
+
+def in_order(work: Callable[[Given], Made], given: Sequence[Given], threads: int) -> Iterator[Made]:
+    """What `work` makes of each, in order, by so many threads; two results a thread wait at most."""
+    if threads < 2 or len(given) <= threads:
+        yield from map(work, given)
+        return
+    from collections import deque
+    from concurrent.futures import Future, ThreadPoolExecutor
+
+    with ThreadPoolExecutor(threads) as pool:
+        waiting: deque[Future[Made]] = deque()
+        for each in given:
+            waiting.append(pool.submit(work, each))
+            if len(waiting) > 2 * threads:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
 
 
 class _Renderer:
@@ -101,6 +126,7 @@ class _Renderer:
         self._key = none if layout.key is None else concatenate((b'"key":', template(layout.key.root)))
         self._value = none if layout.value is None else template(layout.value.root)
         self._n_cpus = layout.n_cpus
+        self._scratch = matrix.Scratch()
         comma = b"," if layout.key is not None and layout.value is not None else b""
         name = b"" if layout.value is None else b'"values":[' if layout.n_cpus else b'"value":'
         if layout.n_cpus and layout.value is not None:
@@ -115,7 +141,7 @@ class _Renderer:
         readers = self._row.readers
         return not self._n_cpus and sum(reader.column is not None for reader in readers) * 2 > len(readers)
 
-    def joined(self, block: Table, between: bytes) -> bytearray:
+    def joined(self, block: Table, between: bytes) -> memoryview:
         """All rows as one text, `between` between two."""
         of_key = len(self._key.readers)
         columns = []
@@ -123,9 +149,7 @@ class _Renderer:
             data = block.keys if index < of_key else block.values
             columns.append(matrix.texts(reader.texts(data)) if reader.column is None else reader.column(data))
         literals = [*self._row.literals[:-1], self._row.literals[-1] + between]
-        text = matrix.join(literals, columns)
-        del text[-len(between) :]
-        return text
+        return memoryview(matrix.join(literals, columns, self._scratch).data)[: -len(between)]
 
     def rows(self, block: Table) -> Texts:
         columns = [reader(block.keys) for reader in self._key.readers]

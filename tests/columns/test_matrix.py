@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from app.columns.digits import decimal, groups_of
-from app.columns.matrix import chosen, join, literal, texts
+from app.columns.matrix import Scratch, chosen, join, literal, texts
 
 INTEGERS = ["u1", "u2", "u4", "u8", "i1", "i2", "i4", "i8"]
 
@@ -59,7 +59,7 @@ def test_a_row_is_its_pieces_in_order(columns, literals):
         literals[0] + str(number).encode() + literals[1] + word + literals[2] + table[which] + literals[3]
         for number, word, which in zip(numbers.tolist(), encoded, index.tolist(), strict=True)
     )
-    assert join(literals, [numbers, texts(encoded), chosen(table, index)]) == expected
+    assert join(literals, [numbers, texts(encoded), chosen(table, index)], Scratch()).tobytes() == expected
 
 
 def test_a_literal_fills_whole_words():
