@@ -35,7 +35,6 @@ TITLE_BYTES = 4096
 """… and its title here, both with a mark."""
 MARK = "…"
 _LIST_ELEMENTS = 512
-_EXACT = frozenset({"number", "plain", "hex", "enum", "bool", "pointer"})
 _NUMBER_LENSES = frozenset({"number", "be", "bytes", "duration", "seconds", "float"})
 _VARIABLE_HEADS = (("variable", "text"), ("type", "text"), ("value", "struct"))
 

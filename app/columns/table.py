@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.columns.errors import TableShape
-from app.columns.plan import Plan, plan_raw
+from app.columns.plan import Plan
 
 Bytes = NDArray[np.uint8]
 
@@ -65,10 +65,3 @@ class Table:
     def take(self, indices: NDArray[np.int64] | slice) -> Table:
         """The entries at ``indices``, in that order; a slice copies nothing."""
         return Table(self.layout, self.keys[indices], self.values[indices])
-
-
-def raw_table(keys: Bytes, values: Bytes) -> Table:
-    """A table of bytes without a type. keys uint8[n, key_size], values uint8[n, value_size] or uint8[n, n_cpus, value_size]"""
-    n_cpus = values.shape[1] if values.ndim == 3 else 0
-    layout = Layout(plan_raw(keys.shape[-1]), plan_raw(values.shape[-1]), n_cpus)
-    return Table(layout, keys, values)

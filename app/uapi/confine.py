@@ -188,7 +188,7 @@ def confine_broker(rights: Rights = Rights.READ) -> None:
         BROKER | {each for each in capabilities if effective() >> each & 1}
     )  # a container may have given no SYS_PTRACE
     _no_new_privileges()
-    _prctl("PR_SET_DUMPABLE", _PR_SET_DUMPABLE, 0)
+    undumpable()
     _install(_broker_filter(commands, {} if rights is Rights.EDIT_SOCKETS else _NEVER_WITHOUT_SOCKETS))
 
 

@@ -49,9 +49,6 @@ _WIRE: dict[str, type[wire.WireError]] = {
 # A class that only the broker's side can meet arrives as the nearest one that the asking side knows.
 _SENT_AS: dict[type[AppError], str] = {ProgRefused: kernel.InvalidForKernel.__name__}
 
-KNOWN = frozenset(_KERNEL) | frozenset(_WIRE)
-"""Names that come back as their own class."""
-
 
 def refused(error: AppError) -> Refused:
     """Say what to send instead of an answer."""

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import msgspec
 
 from app.broker.audit.chain import short
-from app.broker.audit.schema import INTENT, decode
+from app.broker.audit.schema import decode
 from app.wire.errors import NotThere
 from app.wire.records import AskRecords, AuditRecord, NumberedRecord, RecordGroup, Records
 
@@ -120,8 +120,3 @@ def _matcher(question: AskRecords) -> Callable[[AuditRecord], bool]:
 def _texts(record: AuditRecord) -> tuple[str, ...]:
     paths = tuple(field.path for field in record.fields)
     return record.reason, record.detail, record.map.name, record.actor.user, *paths
-
-
-def is_intent(record: AuditRecord) -> bool:
-    """An outcome belongs to it."""
-    return record.code.endswith(INTENT)

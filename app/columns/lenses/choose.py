@@ -206,7 +206,6 @@ _PLAIN = frozenset(
     ]
 )
 _BARS = frozenset(["slots", "buckets", "hist", "histogram", "bins"])
-_HARDWARE = frozenset(["mac", "eth", "hwaddr", "dmac", "smac", "dest", "source", "lladdr"])
 
 
 def choices(node: Node) -> tuple[str, ...]:
