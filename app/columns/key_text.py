@@ -73,6 +73,11 @@ def from_json(plan: Plan, document: Any) -> bytes:
     """
     if (data := _dumped_bytes(plan, document)) is not None:
         return data
+    if not plan.typed and isinstance(document, int) and not isinstance(document, bool):
+        try:
+            return _raw_text(plan, str(document))
+        except BadValue as bad:
+            raise BadKey(str(bad), bad.path) from None
     writer = Writer(plan.size_bytes)
     try:
         write(writer, plan.root, document)

@@ -38,7 +38,7 @@ QUESTION_BYTES = 48 * 1024
 """Rows sent to the broker at once: a question has to fit one datagram."""
 ACTIONS = ("set", "create", "delete")
 _KNOWN = frozenset({"key", "set", "create", "delete", "value", "owner", "cpu", "values", "either"})
-_NAMED = sorted(_KNOWN - {"values", "either"})
+_NAMED = sorted(_KNOWN - {"either"})
 
 
 class BadRows(MapsError, UsageError):
@@ -170,13 +170,12 @@ def _which(opened: OpenMap, given: Mapping[str, Any]) -> tuple[bytes, str]:
 
 def _as_dumped(opened: OpenMap, key: bytes, given: Mapping[str, Any], now: bytes | None, cpu: int, owner: str) -> Edit:
     """An entry as `dump` prints it: what is there is replaced, what is not is made."""
-    if "values" in given:
-        raise BadKey('of a per-CPU map say which CPU: {"key": …, "cpu": 0, "value": …}, or set its fields')
-    if "value" not in given:
+    value = given.get("values", given.get("value"))
+    if value is None:
         raise BadKey("say what is to happen: set, create, delete, or the value that it is to hold")
     if now is None:
-        return edit.create_entry(opened, key, given["value"], owner=owner)
-    return edit.replace_value(opened, key, given["value"], now, cpu=cpu, owner=owner)
+        return edit.create_entry(opened, key, value, owner=owner)
+    return edit.replace_value(opened, key, value, now, cpu=cpu, owner=owner)
 
 
 def _fields(given: Any) -> Mapping[str, Any]:

@@ -148,7 +148,9 @@ def set_fields(
         raise NoSuchEntry(owner or f"hex:{key.hex()}", opened.facts.id)
     expectations = dict(expected or {})
     check_expected(opened, {path: given for path, given in expectations.items() if path not in fields}, seen, cpu=cpu)
-    if WHOLE in fields and not is_leaf(as_number(root_of(opened), fields[WHOLE])):
+    if WHOLE in fields and (
+        values_by_cpu(opened, fields[WHOLE], cpu) or not is_leaf(as_number(root_of(opened), fields[WHOLE]))
+    ):
         if len(fields) > 1:
             raise BadValue("change the whole value or single fields of it, not both", WHOLE)
         return replace_value(opened, key, fields[WHOLE], seen, cpu=cpu, owner=owner)
@@ -183,11 +185,11 @@ def replace_value(
     if seen is None:
         raise NoSuchEntry(owner or f"hex:{key.hex()}", opened.facts.id)
     if opened.kind.per_cpu:
-        cpus = cpus_of(opened, cpu)
         room = (opened.facts.value_size + 7) // 8 * 8
         value = bytearray(seen)
-        for each in cpus:
-            new = whole_value(opened, given, part_of(opened, seen, each))
+        documents = values_by_cpu(opened, given, cpu) or dict.fromkeys(cpus_of(opened, cpu), given)
+        for each, document in documents.items():
+            new = whole_value(opened, document, part_of(opened, seen, each))
             value[each * room : each * room + len(new)] = new
     else:
         refuse_cpu(opened, cpu)
@@ -195,6 +197,26 @@ def replace_value(
     if len(value) + len(seen) > SENT_BYTES:
         raise CannotEdit(f"a value of {len(value)} bytes is too large to be replaced as a whole: change its fields")
     return Edit(map=identity_of(opened.facts), action="replace", key=key, owner=owner, value=bytes(value), seen=seen)
+
+
+def values_by_cpu(opened: OpenMap, given: Any, cpu: int = NO_CPU) -> dict[int, Any]:
+    """Values by CPU, of a list as `dump` prints it for per-CPU maps; empty for anything else, or where one CPU is meant.
+
+    raises  BadValue
+    """
+    document = as_document(given) if isinstance(given, str) else given
+    n_cpus = opened.schema.layout.n_cpus
+    if not n_cpus or cpu != NO_CPU or not isinstance(document, list) or not document:
+        return {}
+    if not all(isinstance(each, dict) and each.keys() == {"cpu", "value"} for each in document):
+        return {}
+    found: dict[int, Any] = {}
+    for each in document:
+        number = each["cpu"]
+        if not isinstance(number, int) or isinstance(number, bool) or not 0 <= number < n_cpus or number in found:
+            raise BadValue(f"each CPU from 0 to {n_cpus - 1} once at most was wanted, found {str(number)[:20]}", WHOLE)
+        found[number] = each["value"]
+    return found
 
 
 def whole_value(opened: OpenMap, given: Any, base: bytes) -> bytes:
@@ -216,16 +238,17 @@ def create_entry(
 def new_value(opened: OpenMap, given: Any, fields: Mapping[str, Any]) -> bytes:
     """A value from nothing: bytes that neither ``given`` (the whole value) nor ``fields`` name are zero.
 
-    In a per-CPU map every CPU gets the same, unless a path names one.
+    In a per-CPU map every CPU gets the same, unless a path names one or ``given`` is a list by CPU.
     raises  BadValue, NoSuchField, CannotEdit
     """
     size = opened.facts.value_size
     room = (size + 7) // 8 * 8 if opened.kind.per_cpu else size
     whole = bytearray(stride(opened.facts.type, size))
     if given is not None:
-        one = whole_value(opened, given, bytes(size))
-        for at in range(0, len(whole), room):
-            whole[at : at + len(one)] = one
+        documents = values_by_cpu(opened, given) or dict.fromkeys(range(len(whole) // room), given)
+        for cpu, document in documents.items():
+            one = whole_value(opened, document, bytes(size))
+            whole[cpu * room : cpu * room + len(one)] = one
     for path, text in fields.items():
         if path == WHOLE and (given is not None or len(fields) > 1):
             raise BadValue("give the whole value or fields of it, not both", WHOLE)

@@ -175,6 +175,8 @@ def check_origin(asked: Request, settings: Settings) -> None:
         if not hmac.compare_digest(origin.encode(), ours.encode()):
             raise ForeignRequest(origin[:200], ours)
     elif site is None and not asked.headers.get("Authorization", "").lower().startswith("bearer "):
+        if is_api(asked) and cookies.session_name(settings) not in asked.cookies:
+            return  # a program that forgot its token, and has nothing that a browser added: it is told just that
         raise ForeignRequest("a program that says no Origin", ours)
 
 

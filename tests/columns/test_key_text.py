@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from app.btf.parse import Btf
 from app.columns.errors import BadKey
-from app.columns.key_text import key_text, parse_key
+from app.columns.key_text import from_json, key_text, parse_key
 from app.columns.plan import plan_made, plan_raw, plan_type
 from tests.columns import kernel_maps
 
@@ -141,3 +141,19 @@ def test_half_of_a_surrogate_pair_is_refused_in_words_that_can_be_sent(document:
         with pytest.raises(BadKey) as refused:
             parse_key(plan, document)
         str(refused.value).encode()
+
+
+@pytest.mark.parametrize(("size_bytes", "document", "expected"), [
+    (4, 7, "07000000"),
+    (4, -1, "ffffffff"),
+    (8, 1 << 40, "0000000000010000"),
+    (2, ["0x0a", "0xFF"], "0aff"),
+])  # fmt: skip
+def test_documents_of_keys_without_a_type(size_bytes: int, document: object, expected: str) -> None:
+    assert from_json(plan_raw(size_bytes), document).hex() == expected
+
+
+@pytest.mark.parametrize("document", [1 << 32, True, 1.5, ["0x0a"], ["0x0a"] * 5, ["10"] * 4, None, {}])
+def test_documents_that_are_no_key_without_a_type(document: object) -> None:
+    with pytest.raises(BadKey):
+        from_json(plan_raw(4), document)

@@ -328,3 +328,23 @@ def test_errors_of_asking_are_ours(types: Any, client: Client) -> None:
             edit.key_of(opened, None)
         assert edit.key_of(opened, 7) == u32(7)
         assert edit.key_of(opened, "hex:07000000") == u32(7)
+
+
+def test_values_of_all_cpus_are_taken_as_dump_prints_them(client: Client) -> None:
+    n_cpus = possible_cpus()
+    spec = MapSpec(type=BpfMapType.PERCPU_HASH, key_size=4, value_size=4, max_entries=4, name=b"by_cpu")
+    with (
+        live_map(spec, [(u32(1), (u32(5) + bytes(4)) * n_cpus)]) as fd,
+        open_map(client, Btfs(client), objects.map_info(fd).id) as opened,
+    ):
+        seen = edit.read_entry(opened, u32(1))
+        last = [{"cpu": n_cpus - 1, "value": ["0x09", "0x00", "0x00", "0x00"]}]
+        assert do(client, edit.set_fields(opened, u32(1), {"value": last}, seen)).result == "done"
+        wanted = (u32(5) + bytes(4)) * (n_cpus - 1) + u32(9) + bytes(4)
+        assert value_of(fd, u32(1), 8 * n_cpus) == wanted
+        every = [{"cpu": cpu, "value": [f"0x{cpu:02x}", "0x00", "0x00", "0x00"]} for cpu in range(n_cpus)]
+        assert do(client, edit.create_entry(opened, u32(2), every)).result == "done"
+        assert value_of(fd, u32(2), 8 * n_cpus) == b"".join(u32(cpu) + bytes(4) for cpu in range(n_cpus))
+        for bad in ([{"cpu": n_cpus, "value": 1}], [{"cpu": True, "value": 1}], [last[0], last[0]]):
+            with pytest.raises(BadValue, match="once at most"):
+                edit.set_fields(opened, u32(1), {"value": bad}, edit.read_entry(opened, u32(1)))

@@ -128,3 +128,14 @@ def test_a_fragment_asked_from_nowhere_leads_to_the_login(
     assert answer.status_code in {200, 303, 401}
     assert "evil" not in str(answer.headers)
     assert caplog.records == []
+
+
+def test_a_program_without_a_token_is_told_to_sign_in_and_one_with_a_cookie_that_it_needs_an_origin(
+    nobody: LocalClient, someone: LocalClient
+) -> None:
+    for headers in ({}, {"Authorization": "Bearer nonsense"}):
+        answer = nobody.post("/api/v1/maps/1/edits", json={"key": 1}, headers=headers)
+        assert answer.status_code == 401
+        assert answer.content_type == "application/problem+json"
+    assert someone.post("/api/v1/maps/1/edits", json={"key": 1}).status_code == 403
+    assert nobody.post("/maps/1/entries/00/edit").status_code == 403
