@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import socket
 import struct
@@ -82,6 +83,15 @@ def test_an_entry_is_created_replaced_deleted_and_each_taken_back(
     map_update(fd, key, first)
     assert desk.undo(created).result == "done"
     assert value_of(fd, key, size) is None
+
+
+def test_a_map_that_somebody_has_mapped_is_busy_and_stays_as_it_is(desk: Bench, make_map: Callable[..., int]) -> None:
+    fd = make_map(T.ARRAY, value_size=8, max_entries=1, flags=BpfMapFlag.MMAPABLE)
+    with mmap.mmap(fd, mmap.PAGESIZE):
+        report = desk.do(fd, "freeze")
+        assert (report.result, "EBUSY" in report.sentence) == ("refused", True), report
+        map_update(fd, ZERO, b"unfrozen")
+    assert desk.do(fd, "freeze").result == "done"
 
 
 def test_a_trie_is_asked_for_the_very_prefix(desk: Bench, make_map: Callable[..., int]) -> None:
