@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from app.cli.layout import columns, harmless
+from app.cli.layout import columns, harmless, print_json
 from app.cli.service import CLI, connect, data_option, listens
 from app.settings import Settings
 from app.wire.records import AskRecords
@@ -91,9 +91,7 @@ def _show(client: Client, question: AskRecords, limit: int | None, *, as_json: b
         return
     found = list(every(client, question, LIMIT if limit is None else limit))
     if as_json:
-        import msgspec
-
-        click.echo(msgspec.json.format(msgspec.json.encode([record_facts(each) for each in found])))
+        print_json([record_facts(each) for each in found])
     elif found:
         from app.web.audit_lines import lines as rows
 
@@ -144,9 +142,7 @@ def _verify(settings: Settings, file: Path | None, key: Path | None, *, as_json:
     else:
         found, had_head = _of_files(settings, file, key)
     if as_json:
-        import msgspec
-
-        click.echo(msgspec.json.format(msgspec.json.encode(_verdict_facts(found, had_head=had_head))))
+        print_json(_verdict_facts(found, had_head=had_head))
     elif found.ok:
         click.echo(f"{found.sentence}")
         if not had_head:

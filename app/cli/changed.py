@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from app.cli.errors import EditRefused, NotDone
-from app.cli.layout import harmless
+from app.cli.layout import harmless, print_json
 
 if TYPE_CHECKING:
     from app.maps.opening import OpenMap
@@ -32,11 +32,9 @@ def tell(
     raises  NotDone where nothing, or not what was asked for, was written; EditRefused where it may not be
     """
     if as_json:
-        import msgspec
-
         from app.maps.report import document
 
-        click.echo(msgspec.json.format(msgspec.json.encode(document(opened, edit, report, lines, dry_run=dry_run))))
+        print_json(document(opened, edit, report, lines, dry_run=dry_run))
     else:
         for line in text_of(edit, report, lines, dry_run=dry_run):
             click.echo(harmless(line))

@@ -7,7 +7,7 @@ import os
 import click
 
 from app.cli.exits import REFUSED
-from app.cli.layout import harmless
+from app.cli.layout import harmless, print_json
 from app.cli.service import connect, data_option
 from app.settings import Settings
 
@@ -29,9 +29,7 @@ def command(context: click.Context, settings: Settings, *, as_json: bool) -> Non
     with connect(settings) as client:
         hello = client.hello()
     if as_json:
-        import msgspec
-
-        click.echo(msgspec.json.format(msgspec.json.encode(_document(hello, settings))))
+        print_json(_document(hello, settings))
     else:
         click.echo(
             f"{harmless(hello.hostname)}, Linux {harmless(hello.kernel_release)}, {hello.possible_cpus} possible CPUs"

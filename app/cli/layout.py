@@ -5,8 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
+import click
+
 UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 STEP = 1024
+
+
+def print_json(document: object) -> None:
+    """One JSON document on stdout, for --json."""
+    import msgspec
+
+    click.echo(msgspec.json.format(msgspec.json.encode(document)))
 
 
 def harmless(text: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from app.cli.layout import columns, harmless, size
+from app.cli.layout import columns, harmless, print_json, size
 from app.cli.service import connect, data_option
 from app.maps.catalog import MapRow, listing
 from app.maps.counting import with_counts
@@ -30,9 +30,7 @@ def command(settings: Settings, *, as_json: bool) -> None:
     with connect(settings) as client:
         listed = with_counts(client, listing(client))
     if as_json:
-        import msgspec
-
-        click.echo(msgspec.json.format(msgspec.json.encode([map_facts(row) for row in listed.rows])))
+        print_json([map_facts(row) for row in listed.rows])
         return
     heads = ["ID", "TYPE", "NAME", "KEY", "VALUE", "ENTRIES", "MAX", "MEMORY", "FLAGS", "USED BY", "PINNED AT"]
     rows = [_cells(row) for row in listed.rows]

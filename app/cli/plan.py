@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from app.cli.errors import NotDone
-from app.cli.layout import columns, harmless
+from app.cli.layout import columns, harmless, print_json
 from app.cli.progress import Progress
 from app.cli.service import CLI, connect, data_option
 from app.settings import Settings
@@ -151,9 +151,7 @@ def list_(settings: Settings, *, as_json: bool) -> None:
     with connect(settings) as client:
         plans = client.plans(CLI, limit=100).plans
     if as_json:
-        import msgspec
-
-        click.echo(msgspec.json.format(msgspec.json.encode([_document(each) for each in plans])))
+        print_json([_document(each) for each in plans])
         return
     body = [
         [
@@ -217,9 +215,7 @@ def _check_done(facts: PlanFacts, *, wanted: bool) -> None:
 
 def _print(facts: PlanFacts, *, as_json: bool) -> None:
     if as_json:
-        import msgspec
-
-        click.echo(msgspec.json.format(msgspec.json.encode(_document(facts))))
+        print_json(_document(facts))
         return
     click.echo(
         f"plan {facts.id}: {facts.state}, {facts.done} of {facts.rows} rows done, map #{facts.map.id} {harmless(facts.map.name)}"

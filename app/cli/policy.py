@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from app.cli.layout import columns, harmless
+from app.cli.layout import columns, harmless, print_json
 from app.cli.service import data_option
 from app.settings import Settings
 
@@ -64,9 +64,7 @@ def show(settings: Settings, *, as_json: bool) -> None:
     path = settings.within(settings.policy)
     found = _read(path) if path.exists() else BUILT_IN
     if as_json:
-        import msgspec
-
-        click.echo(msgspec.json.format(msgspec.json.encode(_facts(found))))
+        print_json(_facts(found))
         return
     click.echo(f"policy: {harmless(found.path) or found.origin.value}")
     click.echo()

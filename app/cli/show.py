@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from app.cli.layout import harmless, size
+from app.cli.layout import harmless, print_json, size
 from app.cli.service import connect, data_option
 from app.settings import Settings
 
@@ -31,9 +31,7 @@ def command(settings: Settings, *, reference: str, as_json: bool) -> None:
     with connect(settings) as client, open_map(client, Btfs(client), resolve(client, reference)) as opened:
         found = describe(opened)
     if as_json:
-        import msgspec
-
-        click.echo(msgspec.json.format(msgspec.json.encode(found)))
+        print_json(found)
     else:
         _print(found)
 

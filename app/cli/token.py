@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from app.cli.layout import columns, harmless, when
+from app.cli.layout import columns, harmless, print_json, when
 from app.cli.service import CLI, connect, data_option
 from app.settings import Settings
 
@@ -75,7 +75,7 @@ def show(settings: Settings, *, as_json: bool) -> None:
     if as_json:
         import msgspec
 
-        click.echo(msgspec.json.format(msgspec.json.encode([msgspec.structs.asdict(token) for token in tokens])))
+        print_json([msgspec.structs.asdict(token) for token in tokens])
         return
     rows = [
         [

@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from app.cli.layout import columns, harmless, when
+from app.cli.layout import columns, harmless, print_json, when
 from app.cli.service import CLI, connect, data_option
 from app.settings import Settings
 
@@ -116,7 +116,7 @@ def show(settings: Settings, *, as_json: bool) -> None:
     if as_json:
         import msgspec
 
-        click.echo(msgspec.json.format(msgspec.json.encode([msgspec.structs.asdict(user) for user in users])))
+        print_json([msgspec.structs.asdict(user) for user in users])
         return
     rows = [
         [user.name, user.role, "yes" if user.has_password else "no", when(user.created_at_s), when(user.seen_at_s)]

@@ -19,6 +19,7 @@ from app.columns.plan import Plan, plan_raw
 from app.columns.written import INTEGER
 from app.maps.errors import CannotEdit
 from app.maps.opening import OpenMap
+from app.uapi.kernel import cpu_stride
 from app.wire.edits import ALL_CPUS, NO_CPU, Change
 
 _EVERYTHING = 1 << 20
@@ -27,7 +28,7 @@ _EVERYTHING = 1 << 20
 def part_of(opened: OpenMap, value: bytes, cpu: int = NO_CPU) -> bytes:
     """One CPU's value out of a whole one; all of it in maps without a value a CPU."""
     size = opened.facts.value_size
-    start = max(cpu, 0) * ((size + 7) // 8 * 8) if opened.kind.per_cpu else 0
+    start = max(cpu, 0) * cpu_stride(size) if opened.kind.per_cpu else 0
     return value[start : start + size]
 
 

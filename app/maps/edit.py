@@ -40,7 +40,7 @@ from app.maps.opening import OpenMap
 from app.maps.owned import OWNED, element_of, owner_in
 from app.uapi.enums import BpfMapType
 from app.uapi.errors import KernelError
-from app.uapi.kernel import stride
+from app.uapi.kernel import cpu_stride, stride
 from app.wire.bodies import MapFacts
 from app.wire.edits import ALL_CPUS, NO_CPU, Change, Edit
 from app.wire.records import MapIdentity
@@ -185,7 +185,7 @@ def replace_value(
     if seen is None:
         raise NoSuchEntry(owner or f"hex:{key.hex()}", opened.facts.id)
     if opened.kind.per_cpu:
-        room = (opened.facts.value_size + 7) // 8 * 8
+        room = cpu_stride(opened.facts.value_size)
         value = bytearray(seen)
         documents = values_by_cpu(opened, given, cpu) or dict.fromkeys(cpus_of(opened, cpu), given)
         for each, document in documents.items():
@@ -242,7 +242,7 @@ def new_value(opened: OpenMap, given: Any, fields: Mapping[str, Any]) -> bytes:
     raises  BadValue, NoSuchField, CannotEdit
     """
     size = opened.facts.value_size
-    room = (size + 7) // 8 * 8 if opened.kind.per_cpu else size
+    room = cpu_stride(size) if opened.kind.per_cpu else size
     whole = bytearray(stride(opened.facts.type, size))
     if given is not None:
         documents = values_by_cpu(opened, given) or dict.fromkeys(range(len(whole) // room), given)

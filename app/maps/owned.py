@@ -11,7 +11,7 @@ from app.maps.errors import CannotEdit, CannotLookUp
 from app.maps.kinds import Enumerate
 from app.maps.owners import cgroup2_mount
 from app.uapi.errors import InvalidForKernel, ObjectGone
-from app.uapi.pidfd import pidfd_getfd
+from app.uapi.pidfd import pidfd_getfd, pidfd_of_task
 
 if TYPE_CHECKING:
     from app.maps.opening import OpenMap
@@ -60,7 +60,7 @@ def element_of(opened: OpenMap, owner: str) -> bytes | None:
     try:
         match opened.kind.enumerate:
             case Enumerate.TASKS:
-                return _by_descriptor(opened, _task(_number(name, form)))
+                return _by_descriptor(opened, pidfd_of_task(_number(name, form)))
             case Enumerate.CGROUPS:
                 return _by_descriptor(opened, os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
             case Enumerate.INODES:
@@ -84,13 +84,6 @@ def _by_descriptor(opened: OpenMap, descriptor: int) -> bytes | None:
         return bytes(value) if found else None
     finally:
         os.close(descriptor)
-
-
-def _task(tid: int) -> int:
-    try:
-        return os.pidfd_open(tid, 0)
-    except OSError:
-        return os.pidfd_open(tid, os.O_EXCL)  # PIDFD_THREAD, v6.9: a thread that leads no process
 
 
 def _of_inode(opened: OpenMap, path: str) -> bytes | None:

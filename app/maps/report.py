@@ -15,6 +15,7 @@ from app.columns.node import leaves
 from app.columns.plan import Plan, plan_raw
 from app.maps.changes import part_of
 from app.maps.opening import OpenMap
+from app.uapi.kernel import cpu_stride
 from app.wire.edits import ALL_CPUS, NO_CPU, Change, Edit, FieldPlan, Report
 
 ARRAY_ELEMENTS = 64
@@ -106,7 +107,7 @@ def visible_value(opened: OpenMap, value: bytes | None) -> bytes | None:
     if value is None or not opened.mask.any():
         return value
     size, mask = opened.facts.value_size, opened.mask
-    room = (size + 7) // 8 * 8 if opened.kind.per_cpu else size
+    room = cpu_stride(size) if opened.kind.per_cpu else size
     return bytes(0 if at % room < size and mask[at % room] else byte for at, byte in enumerate(value))
 
 

@@ -20,11 +20,16 @@ class BufferTooShort(AppError):
         super().__init__(f"the {what} buffer has {have_bytes} bytes, the kernel would write {need_bytes}")
 
 
+def cpu_stride(value_size: int) -> int:
+    """Bytes from one CPU's value to the next one's in a per-CPU look-up."""
+    return (value_size + 7) // 8 * 8
+
+
 def stride(map_type: int, value_size: int) -> int:
     """Bytes that one value takes in a look-up: per-CPU values are rounded up to 8 and come once a possible CPU."""
     # A type newer than this table may be per-CPU: room for that, so that the kernel cannot write past the buffer.
     if map_type in PER_CPU_TYPES or map_type not in _KNOWN:
-        return (value_size + 7) // 8 * 8 * possible_cpus()
+        return cpu_stride(value_size) * possible_cpus()
     return value_size
 
 

@@ -1,4 +1,4 @@
-"""pidfd_getfd(2): a copy of another process's descriptor."""
+"""pidfd_getfd(2): a copy of another process's descriptor; and pidfd_open(2) of any thread."""
 
 from __future__ import annotations
 
@@ -8,6 +8,18 @@ from app.uapi.call import ffi, raw_syscall
 
 NR_PIDFD_GETFD = 438
 """The same number on every architecture; v5.6."""
+
+
+PIDFD_THREAD = os.O_EXCL
+"""Of pidfd_open(2), v6.9."""
+
+
+def pidfd_of_task(tid: int) -> int:
+    """A pidfd of a task, also of a thread that leads no process; the caller's to close. raises OSError"""
+    try:
+        return os.pidfd_open(tid, 0)
+    except OSError:
+        return os.pidfd_open(tid, PIDFD_THREAD)
 
 
 def pidfd_getfd(process_fd: int, descriptor: int) -> int:

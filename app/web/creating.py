@@ -34,6 +34,7 @@ from app.web.edit_form import (
     read_shown,
     reason_of,
     typed_fields,
+    typed_thing,
     unplaced,
 )
 from app.web.opening import open_map
@@ -108,7 +109,7 @@ def _wanted(opened: OpenMap, sheet: Sheet, typed: Mapping[str, str]) -> Edit | N
     elif opened.facts.type not in KEYLESS:
         key = _key(opened, sheet)
     if actions.is_slot(opened.kind):
-        thing = request.form.get("other", "").strip() or request.form.get("thing", "").strip()
+        thing = typed_thing()
         try:
             wanted = actions.put_thing(opened, key, thing, None)
         except CannotEdit as problem:
@@ -193,7 +194,7 @@ def _respond(opened: OpenMap, sheet: Sheet, typed: Mapping[str, str]) -> Respons
         context["key_fields"] = _key_fields(key_plan(opened), _typed_key(), sheet.problems)
     if actions.is_slot(opened.kind):
         context["slot"] = actions.thing_form(opened.client, opened.kind, opened.facts.value_size)
-        context["thing"] = request.form.get("other", "") or request.form.get("thing", "")
+        context["thing"] = typed_thing()
     else:
         empty = bytes(opened.reader.value_stride)
         context["fields"] = fields_of(opened, empty, NO_CPU, typed, sheet.problems, empty=True)

@@ -125,6 +125,11 @@ def typed_fields() -> dict[str, str]:
     return found
 
 
+def typed_thing() -> str:
+    """What a slot is to hold: typed, or chosen from the list."""
+    return request.form.get("other", "").strip() or request.form.get("thing", "").strip()
+
+
 def check(opened: OpenMap, changed: Mapping[str, str]) -> dict[str, str]:
     """A sentence for each field whose text is none of its values."""
     plan = plan_of(opened)

@@ -26,6 +26,7 @@ from app.web.edit_form import (
     read_shown,
     reason_of,
     typed_fields,
+    typed_thing,
 )
 from app.web.entry_page import key_bytes
 from app.web.key_words import key_words
@@ -190,21 +191,16 @@ def _again(opened: OpenMap, key_hex: str) -> Response:
     entry = Entry(opened, key_hex, shown.owner, shown.cpu)
     now = entry.read()
     if entry.is_slot:
-        return entry.respond(entry.sheet(), now, {"thing": _thing()})
+        return entry.respond(entry.sheet(), now, {"thing": typed_thing()})
     fields = fields_of(opened, now if shown.seen is None else shown.seen, entry.cpu, typed_fields(), {})
     return entry.respond(entry.sheet(), now, {field.path: field.text for field in fields if field.is_changed})
-
-
-def _thing() -> str:
-    """What a slot is to hold: typed, or chosen from the list."""
-    return request.form.get("other", "").strip() or request.form.get("thing", "").strip()
 
 
 def _wanted(entry: Entry, sheet: Sheet, seen: bytes) -> tuple[dict[str, str], Edit | None]:
     """What was changed in the form, and the edit that it makes; None: the sheet says what is wrong."""
     opened = entry.opened
     if entry.is_slot:
-        thing = _thing()
+        thing = typed_thing()
         try:
             return {"thing": thing}, actions.put_thing(opened, entry.key, thing, entry.whole(seen))
         except CannotEdit as problem:

@@ -8,10 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from app.uapi.enums import BpfMapType
-from app.uapi.pidfd import pidfd_getfd
+from app.uapi.pidfd import pidfd_getfd, pidfd_of_task
 from app.wire.errors import BadField
 
-PIDFD_THREAD = os.O_EXCL
 _KEY = struct.Struct("=i")
 _KINDS = {
     BpfMapType.TASK_STORAGE: "task",
@@ -43,7 +42,7 @@ def _open(kind: str, name: str) -> int:
     try:
         match kind:
             case "task":
-                return _task(_number(name, "task:PID"))
+                return pidfd_of_task(_number(name, "task:PID"))
             case "socket":
                 return socket_of(name)
             case _:
@@ -52,14 +51,6 @@ def _open(kind: str, name: str) -> int:
                 return os.open(name, os.O_PATH | os.O_CLOEXEC)
     except OSError as error:
         raise BadField(f"{kind}:{name[:80]} cannot be opened: {error.strerror}", "owner") from None
-
-
-def _task(tid: int) -> int:
-    try:
-        return os.pidfd_open(tid, 0)
-    except OSError:
-        # A thread that leads no process has an element of its own; v6.9 names it with this flag.
-        return os.pidfd_open(tid, PIDFD_THREAD)
 
 
 def socket_of(name: str) -> int:

@@ -19,6 +19,7 @@ from app.broker.swap.program import Operation
 from app.btf.errors import BtfError
 from app.btf.places import Place, place_in_bytes, place_of
 from app.uapi.cpus import possible_cpus
+from app.uapi.kernel import cpu_stride
 from app.wire.edits import ALL_CPUS, Change
 from app.wire.errors import BadField
 from app.wire.records import FieldRecord
@@ -163,7 +164,7 @@ def _bytes(given: int | bytes, found: Place, path: str) -> bytes:
 def part_of(act: Act, value: bytes, cpu: int) -> bytes:
     """One CPU's value; the value itself of other maps. ALL_CPUS: the first one's."""
     size = act.facts.value_size
-    start = max(cpu, 0) * ((size + 7) // 8 * 8) if kinds.per_cpu(act.facts) else 0
+    start = max(cpu, 0) * cpu_stride(size) if kinds.per_cpu(act.facts) else 0
     return value[start : start + size]
 
 
@@ -198,7 +199,7 @@ def value_after(act: Act, before: bytes, parts: list[Piece]) -> bytes:
     size = act.facts.value_size
     for piece in parts:
         for cpu in cpus_of(piece):
-            start = max(cpu, 0) * ((size + 7) // 8 * 8) if kinds.per_cpu(act.facts) else 0
+            start = max(cpu, 0) * cpu_stride(size) if kinds.per_cpu(act.facts) else 0
             window = memoryview(value)[start : start + size]
             piece.field.write(window, becomes(piece.field, swap_of(piece, b"", cpu), piece.field.read(window)))
     return bytes(value)
@@ -213,23 +214,25 @@ def holds(change: Change, each: list[Piece], value: bytes | None) -> int | bytes
     return bytes(value[change.offset_bits // 8 : (change.offset_bits + change.size_bits) // 8])
 
 
-def record_of(change: Change, each: list[Piece]) -> FieldRecord:
-    def packed(value: int | bytes | None) -> bytes | None:
-        if value is None or isinstance(value, bytes):
-            return value
-        return (value & (1 << change.size_bits) - 1).to_bytes((change.size_bits + 7) // 8, "little")
+def packed(change: Change, value: int | bytes | None) -> bytes | None:
+    """What the field holds as its record has it: a number little-endian, in as few bytes as hold it; bytes as they are."""
+    if value is None or isinstance(value, bytes):
+        return value
+    return (value & (1 << change.size_bits) - 1).to_bytes((change.size_bits + 7) // 8, "little")
 
+
+def record_of(change: Change, each: list[Piece]) -> FieldRecord:
     single = each[0].number
-    old = packed(each[0].expected if single else change.expected)
+    old = packed(change, each[0].expected if single else change.expected)
     if change.cpu == ALL_CPUS and change.expected_each:
-        old = b"".join(packed(number) or b"" for number in change.expected_each)
+        old = b"".join(packed(change, number) or b"" for number in change.expected_each)
     return FieldRecord(
         path=change.path,
         offset_bits=change.offset_bits,
         size_bits=change.size_bits,
         cpu=change.cpu,
         old=old,
-        new=packed(each[0].new if single else change.new),
+        new=packed(change, each[0].new if single else change.new),
         old_text=change.old_text[:200],
         new_text=change.new_text[:200],
         operation=change.operation,

@@ -11,6 +11,7 @@ from app.broker.edits.pieces import (
     expected_on,
     has_moved,
     holds,
+    packed,
     part_of,
     record_of,
     swap_of,
@@ -125,14 +126,10 @@ def _outcome(
     found = [outcome.before for piece, _, outcome in done if piece in each and outcome.before is not None]
     old = record.old
     if change.cpu == ALL_CPUS and len(found) > 1:
-        old = b"".join(
-            (number & (1 << change.size_bits) - 1).to_bytes((change.size_bits + 7) // 8, "little") for number in found
-        )
+        old = b"".join(packed(change, number) or b"" for number in found)
     if each[0].number and len(found) == 1 and change.cpu != ALL_CPUS:
-        old = (found[0] & (1 << change.size_bits) - 1).to_bytes((change.size_bits + 7) // 8, "little")
-    now = None if after is None else holds(change, each, part_of(act, after, change.cpu))
-    if isinstance(now, int):
-        now = (now & (1 << change.size_bits) - 1).to_bytes((change.size_bits + 7) // 8, "little")
+        old = packed(change, found[0])
+    now = None if after is None else packed(change, holds(change, each, part_of(act, after, change.cpu)))
     return msgspec.structs.replace(
         record,
         old=old,

@@ -17,7 +17,7 @@ from app.uapi.errors import (
     NotPermitted,
     NotSupported,
 )
-from app.uapi.kernel import stride
+from app.uapi.kernel import cpu_stride, stride
 from app.uapi.syscall import map_delete, map_lookup, map_lookup_and_delete, map_next_key, map_update
 from app.wire.errors import BadField
 
@@ -38,7 +38,7 @@ def full_value(act: Act) -> bytes:
     if len(given) == whole:
         return given
     if kinds.per_cpu(act.facts) and len(given) == size:
-        return given.ljust((size + 7) // 8 * 8, b"\0") * possible_cpus()
+        return given.ljust(cpu_stride(size), b"\0") * possible_cpus()
     raise BadField(f"a value of this map has {size} bytes, not {len(given)}", "value")
 
 

@@ -14,7 +14,7 @@ from app.broker.swap.program import Operation
 from app.broker.swap.target import Target
 from app.uapi.enums import BpfUpdateFlag
 from app.uapi.errors import NoSuchKey
-from app.uapi.kernel import stride
+from app.uapi.kernel import cpu_stride, stride
 from app.uapi.syscall import map_lookup, map_update
 
 _FORMATS: dict[int, Literal["B", "H", "I", "Q"]] = {1: "B", 2: "H", 4: "I", 8: "Q"}
@@ -76,7 +76,7 @@ def _whole(map_fd: int, target: Target, key: bytes, flags: int) -> bytearray | N
 
 def _on_cpu(whole: bytearray, target: Target, edit: Edit) -> memoryview:
     size_bytes = target.facts.value_size
-    start = (edit.cpu or 0) * ((size_bytes + 7) // 8 * 8) if is_per_cpu(target) else 0
+    start = (edit.cpu or 0) * cpu_stride(size_bytes) if is_per_cpu(target) else 0
     return memoryview(whole)[start : start + size_bytes]
 
 
