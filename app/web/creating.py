@@ -51,7 +51,7 @@ def add(bp: Blueprint, backend: Backend) -> None:
     @bp.get("/maps/<map_id>/entries/new")
     def create_form(map_id: str) -> Response:
         with open_map(backend.client, backend.btfs, arguments.map_id(map_id)) as opened:
-            return _respond(opened, _sheet(opened), {})
+            return _respond(opened, _sheet(opened), typed_fields())
 
     @bp.post("/maps/<map_id>/entries/new/preview")
     def create_preview(map_id: str) -> Response:

@@ -76,6 +76,7 @@ def install(app: Flask) -> None:
         typed = drafts.find(number, request.path) if number and request.method == "GET" else None
         if typed is not None:  # a GET has no form of its own; the views read what was typed where they always do
             request.__dict__["form"] = ImmutableMultiDict(typed)
+            request.__dict__["files"] = ImmutableMultiDict()
 
 
 def way_back(asked: Request) -> str:

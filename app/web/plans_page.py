@@ -63,9 +63,8 @@ def blueprint(backend: Backend) -> Blueprint:
 
     @bp.get("/plans/new")
     def form() -> Response:
-        map_id = arguments.map_id(request.args.get("map", ""))
-        draft = Draft(map_id, where=arguments.words("where"), action="set" if request.args.get("where") else "")
-        with open_map(backend.client, backend.btfs, map_id) as opened:
+        draft = _typed() if request.form else _asked()  # a form only where one that was typed is come back to
+        with open_map(backend.client, backend.btfs, draft.map_id) as opened:
             return _form(opened, draft)
 
     @bp.post("/plans/new")
@@ -106,6 +105,12 @@ def plan_number(text: str) -> int:
     if not (text.isascii() and text.isdecimal() and len(text) <= arguments.MAX_DIGITS and int(text)):
         raise NotHere("such plan: a number is a whole number from 1")
     return int(text)
+
+
+def _asked() -> Draft:
+    """What the address says: the map, and the filter of its page."""
+    map_id = arguments.map_id(request.args.get("map", ""))
+    return Draft(map_id, where=arguments.words("where"), action="set" if request.args.get("where") else "")
 
 
 def _typed() -> Draft:

@@ -99,6 +99,33 @@ def test_an_edit_that_was_typed_when_the_session_ended_is_there_again(
 
 
 @pytest.mark.kernel
+def test_a_new_entry_and_a_plan_that_were_typed_are_there_again(
+    app: Flask, editor: LocalClient, tmp_path: Path
+) -> None:
+    blob = kernel_maps.compile_btf(SOURCE, tmp_path)
+    btf = kernel_maps.parse(blob)
+    spec = {"key_size": 4, "value_size": 8, "max_entries": 2, "name": b"web_drafts"}
+    with kernel_maps.created(blob, btf.find("unsigned int")[0], btf.find("rule")[0], **spec) as (_fd, map_id):
+        new = Form(editor, f"/maps/{map_id}/entries/new")
+        new.type("value.limit", "44")
+        new.fields["k:key"] = "9"
+        end_sessions(app)
+        over = new.send("preview", reason="new tenant")
+        fields = inputs(
+            browser(app, app.extensions["settings"], "editor").get(unquote(over.location.partition("?next=")[2])).text
+        )
+        assert (fields["f:value.limit"], fields["k:key"], fields["reason"]) == ("44", "9", "new tenant")
+        typed = {"map": str(map_id), "rows": "key,value.limit\n1,<5>\n", "reason": "ticket 4411"}
+        answer = editor.post("/plans/new", data=typed, headers={"Origin": ORIGIN}, content_type="multipart/form-data")
+        assert answer.status_code == 303
+        target = unquote(answer.location.partition("?next=")[2])
+        again = browser(app, app.extensions["settings"], "editor").get(target)
+        assert again.status_code == 200, again.text
+        assert "1,&lt;5&gt;" in again.text
+        assert 'value="ticket 4411"' in again.text
+
+
+@pytest.mark.kernel
 def test_a_strangers_form_is_not_kept(app: Flask) -> None:
     client = stranger(app)
     for value in ("", "nonsense"):
