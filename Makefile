@@ -86,6 +86,7 @@ lock: $(BIN)/uv ## make the locked requirements anew from pyproject.toml
 	$(BIN)/uv pip compile -q --generate-hashes --no-header --no-annotate --universal --python-version 3.11 pyproject.toml --group dev -o requirements/dev.txt
 	$(BIN)/uv pip compile -q --generate-hashes --no-header --no-annotate --universal --python-version 3.11 pyproject.toml --extra parquet -o requirements/parquet.txt
 	$(BIN)/uv pip compile -q --generate-hashes --no-header --no-annotate --universal --python-version 3.11 pyproject.toml --extra oidc -o requirements/oidc.txt
+	$(BIN)/uv pip compile -q --generate-hashes --no-header --no-annotate --universal --python-version 3.11 pyproject.toml --extra postgresql -o requirements/postgresql.txt
 
 image: packages-test ## the container image, by buildah, from a base of Debian's own packages
 	$(SUDO) ./tools/image.sh

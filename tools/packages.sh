@@ -7,7 +7,7 @@ declare -A NEED=(
   # what the product runs with; clang, headers and libbpf are for the demo's programs
   [run]="python3 python3-venv clang llvm libbpf-dev libbpf1 linux-libc-dev iproute2 make"
   # what the tests compare with and drive
-  [test]="bpftool libbpf-tools xdp-tools chromium fonts-dejavu-core buildah runc mmdebstrap procps util-linux"
+  [test]="bpftool libbpf-tools xdp-tools chromium fonts-dejavu-core buildah runc mmdebstrap procps util-linux postgresql"
 )
 
 missing=()

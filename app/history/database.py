@@ -1,0 +1,273 @@
+"""One database: opened to read by anybody who may, and to write by one recorder at a time.
+
+SQLite is in WAL mode with a page of 16 KiB; readers see the last whole transaction and never wait for the writer.
+PostgreSQL is reached by its address, and its writer holds an advisory lock for its host.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import (
+    ArgumentError,
+    DatabaseError,
+    DBAPIError,
+    NoSuchModuleError,
+    OperationalError,
+    SQLAlchemyError,
+)
+from sqlalchemy.pool import NullPool
+
+from app.history.errors import DatabaseUnusable, NoHistory, NotAHistory, OtherRecorder, TooNew, TooOld
+from app.history.tables import HEAD
+
+PAGE_BYTES = 16384
+"""Blobs of some ten KiB are what it mostly holds."""
+WAIT_MS = 10_000
+KNOWN = (HEAD,)
+"""Schemas that this release can bring up to date, the newest last."""
+_LOCK_SPACE = 0x62706168  # "bpah"
+
+
+def sqlite_url(path: Path) -> str:
+    """Address of a file's database."""
+    return f"sqlite:///{path}"
+
+
+class Database:
+    """An engine, and how transactions are made on it."""
+
+    def __init__(self, url: str, engine: Engine, *, host: str = "") -> None:
+        self.url = url
+        self.engine = engine
+        self.host = host
+        self._lock: IO[bytes] | Connection | None = None
+
+    @property
+    def shown(self) -> str:
+        """Where it is, without a password."""
+        return _shown(self.url)
+
+    @property
+    def is_sqlite(self) -> bool:
+        """A file."""
+        return self.engine.dialect.name == "sqlite"
+
+    @property
+    def path(self) -> Path:
+        """Of SQLite's file."""
+        return Path(make_url(self.url).database or "")
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """One moment of the database. raises DatabaseUnusable"""
+        with self._translated(), self.engine.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """One transaction: whole or not at all. raises DatabaseUnusable"""
+        with self._translated(), self.engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except DBAPIError as problem:
+            raise DatabaseUnusable(self.shown, str(problem.orig)) from problem
+        except SQLAlchemyError as problem:
+            raise DatabaseUnusable(self.shown, str(problem)) from problem
+
+    def size_bytes(self) -> int:
+        """What it takes on disk."""
+        if self.is_sqlite:
+            return sum(path.stat().st_size for path in _files(self.path) if path.exists())
+        with self.reading() as connection:
+            return int(connection.execute(text("SELECT pg_database_size(current_database())")).scalar_one())
+
+    def claim(self) -> None:
+        """Be its only writer (on PostgreSQL: the only one of this host) until it is closed. raises OtherRecorder"""
+        if self.is_sqlite:
+            try:
+                lock = self.path.with_suffix(".lock").open("ab")
+            except OSError as problem:
+                raise DatabaseUnusable(self.shown, problem.strerror or str(problem)) from problem
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                lock.close()
+                raise OtherRecorder(self.shown) from None
+            self._lock = lock
+            return
+        connection = self.engine.connect()
+        number = int.from_bytes(hashlib.blake2b(self.host.encode(), digest_size=4).digest(), "big", signed=True)
+        got = connection.execute(
+            text("SELECT pg_try_advisory_lock(:space, :number)"), {"space": _LOCK_SPACE, "number": number}
+        )
+        if not got.scalar_one():
+            connection.close()
+            raise OtherRecorder(self.shown)
+        self._lock = connection
+
+    def checkpoint(self) -> None:
+        """Bring what waits in SQLite's write-ahead log into the database, and shorten the log."""
+        if self.is_sqlite:
+            with self._translated(), self.engine.connect() as connection:
+                raw: Any = connection.connection.dbapi_connection
+                raw.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def shrink(self) -> None:
+        """Give free pages back to the disk, some at a time."""
+        if self.is_sqlite:
+            with self._translated(), self.engine.connect() as connection:
+                raw: Any = connection.connection.dbapi_connection
+                raw.execute("PRAGMA incremental_vacuum(4096)").fetchall()
+
+    def close(self) -> None:
+        """Let it go."""
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+        self.engine.dispose()
+
+
+def open_reading(url: str) -> Database:
+    """A database to read.
+
+    raises  NoHistory, NotAHistory, TooNew, TooOld, DatabaseUnusable
+    """
+    parsed = _parsed(url)
+    if parsed.get_backend_name() == "sqlite":
+        path = Path(parsed.database or "")
+        if not path.exists():
+            raise NoHistory(str(path))
+        database = Database(url, _sqlite_engine(path, read_only=True))
+    else:
+        database = Database(url, create_engine(parsed, pool_pre_ping=True))
+    found = schema_of(database)
+    if not found:
+        database.close()
+        raise NoHistory(database.shown)
+    if found != HEAD:
+        database.close()
+        raise (TooOld if found in KNOWN else TooNew)(database.shown, found)
+    return database
+
+
+def open_writing(url: str, *, host: str = "") -> Database:
+    """A database to write, made or brought up to date where it must be, after a backup; this process is its only writer then.
+
+    raises  OtherRecorder, NotAHistory, TooNew, DatabaseUnusable
+    """
+    parsed = _parsed(url)
+    if parsed.get_backend_name() == "sqlite":
+        path = Path(parsed.database or "")
+        try:
+            path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640))
+        except OSError as problem:
+            raise DatabaseUnusable(str(path), problem.strerror or str(problem)) from problem
+        database = Database(url, _sqlite_engine(path, read_only=False), host=host)
+    else:
+        database = Database(url, create_engine(parsed, pool_pre_ping=True), host=host)
+    try:
+        database.claim()
+        found = schema_of(database)
+        if found and found not in KNOWN:
+            raise TooNew(database.shown, found)
+        if found != HEAD:
+            from app.history.migrate import upgrade
+
+            upgrade(database, found)
+    except BaseException:
+        database.close()
+        raise
+    return database
+
+
+def schema_of(database: Database) -> str:
+    """Number of the newest migration that was run; empty for a new database. raises NotAHistory, DatabaseUnusable"""
+    try:
+        with database.engine.connect() as connection:
+            tables = inspect(connection).get_table_names()
+            if "alembic_version" not in tables:
+                if tables:
+                    raise NotAHistory(database.shown, "its tables are somebody else's")
+                return ""
+            found = connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one_or_none()
+            return str(found or "")
+    except (OperationalError, SQLAlchemyError) as problem:
+        reason = str(getattr(problem, "orig", problem))
+        if isinstance(problem, DatabaseError) and "not a database" in reason:
+            raise NotAHistory(database.shown, reason) from problem
+        raise DatabaseUnusable(database.shown, reason) from problem
+
+
+def _parsed(url: str) -> Any:
+    try:
+        parsed = make_url(url)
+        parsed.get_dialect()
+    except (ArgumentError, NoSuchModuleError, ImportError) as problem:
+        raise DatabaseUnusable(_shown(url), f"{problem}: it is sqlite:///FILE or postgresql+psycopg://…") from problem
+    return parsed
+
+
+def _shown(url: str) -> str:
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        return "the address that was given"
+    return (
+        str(parsed.database) if parsed.get_backend_name() == "sqlite" else parsed.render_as_string(hide_password=True)
+    )
+
+
+def _files(path: Path) -> list[Path]:
+    return [path, path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm")]
+
+
+def _sqlite_engine(path: Path, *, read_only: bool) -> Engine:
+    mode = ""
+    if read_only:
+        mode = "&mode=ro"
+        # Without its shared memory, and no way to make it, SQLite reads only what it is told that nobody writes.
+        wal, shm = _files(path)[1:]
+        if not wal.exists() and not shm.exists() and not os.access(path.parent, os.W_OK):
+            mode = "&immutable=1"
+    # Readers keep no connection: each sees the files as they are now, also after the recorder made them anew.
+    engine = create_engine(
+        f"sqlite:///file:{path}?uri=true{mode}",
+        connect_args={"timeout": WAIT_MS / 1000, "check_same_thread": False},
+        poolclass=NullPool if read_only else None,
+    )
+
+    @event.listens_for(engine, "connect")
+    def _prepare(connection: Any, _record: object) -> None:
+        connection.isolation_level = None  # transactions begin where they are begun below, and not before
+        pragmas = ["trusted_schema=OFF", "temp_store=MEMORY", "cell_size_check=ON", "foreign_keys=ON"]
+        if not read_only:
+            pragmas = [
+                f"page_size={PAGE_BYTES}",
+                "auto_vacuum=INCREMENTAL",
+                "journal_mode=WAL",
+                "synchronous=NORMAL",
+                "wal_autocheckpoint=4000",
+                *pragmas,
+            ]
+        for pragma in pragmas:
+            connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
+
+    return engine

@@ -1,0 +1,204 @@
+"""A history to read: series, snapshots, moments, entries, differences. Safe to share between threads."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from sqlalchemy import Connection, select
+
+from app.history import content, diff, layouts, roots, series, snapshots
+from app.history.chunks import Decoder
+from app.history.content import Entries
+from app.history.database import Database
+from app.history.diff import Difference
+from app.history.errors import Damaged, NoSuchSnapshot, NothingThen
+from app.history.layouts import StoredLayout
+from app.history.roots import Pieces
+from app.history.seal import seal
+from app.history.series import Extent, SeriesFacts
+from app.history.snapshots import Kept
+from app.history.tables import Meta, Snapshot
+
+_REF = re.compile(r"s([1-9][0-9]{0,17})")
+
+
+@dataclass(slots=True)
+class History:
+    """One database, and what was decoded of it lately."""
+
+    database: Database
+    decoder: Decoder = field(default_factory=Decoder)
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """One moment of it, for several questions. raises DatabaseUnusable"""
+        with self.database.reading() as connection:
+            yield connection
+
+    def close(self) -> None:
+        """Let it go."""
+        self.database.close()
+
+    # ---- series ------------------------------------------------------------------------------------------------------
+
+    def series(self) -> list[SeriesFacts]:
+        """Every series."""
+        with self.reading() as connection:
+            return series.every(connection)
+
+    def extents(self) -> dict[int, Extent]:
+        """How much history each has."""
+        with self.reading() as connection:
+            return series.extents(connection)
+
+    def one_series(self, series_id: int) -> SeriesFacts:
+        """One of them. raises NoSuchSnapshot"""
+        with self.reading() as connection:
+            found = series.load(connection, series_id)
+        if found is None:
+            raise NoSuchSnapshot(f"of series {series_id}")
+        return found
+
+    # ---- snapshots ---------------------------------------------------------------------------------------------------
+
+    def snapshots(
+        self, *, series_id: int = 0, before: int = 0, limit: int = 100, since_ns: int = 0, until_ns: int = 0
+    ) -> list[Kept]:
+        """Newest first.
+
+        before  only those of smaller numbers; 0: all
+        raises  Damaged
+        """
+        query = select(Snapshot).order_by(Snapshot.id.desc()).limit(limit)
+        if series_id:
+            query = query.where(Snapshot.series_id == series_id)
+        if before:
+            query = query.where(Snapshot.id < before)
+        if since_ns:
+            query = query.where(Snapshot.taken_ns >= since_ns)
+        if until_ns:
+            query = query.where(Snapshot.taken_ns <= until_ns)
+        with self.reading() as connection:
+            return [checked(dict(row)) for row in connection.execute(query).mappings()]
+
+    def snapshot(self, reference: str) -> Kept:
+        """The one of a reference, `s12`. raises NoSuchSnapshot, Damaged"""
+        match = _REF.fullmatch(reference.strip())
+        if match is None:
+            raise NoSuchSnapshot(reference)
+        with self.reading() as connection:
+            row = snapshots.load(connection, int(match[1]))
+        if row is None:
+            raise NoSuchSnapshot(reference)
+        return checked(row)
+
+    def at(self, series_id: int, when_ns: int) -> Kept:
+        """The newest of a series at or before a moment. raises NothingThen, Damaged"""
+        query = (
+            select(Snapshot)
+            .where(Snapshot.series_id == series_id, Snapshot.taken_ns <= when_ns)
+            .order_by(Snapshot.taken_ns.desc(), Snapshot.id.desc())
+            .limit(1)
+        )
+        with self.reading() as connection:
+            row = connection.execute(query).mappings().one_or_none()
+            if row is not None:
+                return checked(dict(row))
+            first = connection.execute(
+                select(Snapshot.taken_ns).where(Snapshot.series_id == series_id).order_by(Snapshot.taken_ns).limit(1)
+            ).scalar_one_or_none()
+            found = series.load(connection, series_id)
+        name = found.of.pin or found.of.name or f"series {series_id}" if found else f"series {series_id}"
+        raise NothingThen(name, moment(when_ns), "none" if first is None else moment(first))
+
+    def newest(self, series_id: int) -> Kept | None:
+        """The newest of a series."""
+        found = self.snapshots(series_id=series_id, limit=1)
+        return found[0] if found else None
+
+    def beside(self, kept: Kept) -> tuple[Kept | None, Kept | None]:
+        """(the one before, the one after) in its series."""
+        of = Snapshot.series_id == kept.series_id
+        with self.reading() as connection:
+            before, after = (
+                connection.execute(query.limit(1)).mappings().one_or_none()
+                for query in (
+                    select(Snapshot).where(of, Snapshot.id < kept.id).order_by(Snapshot.id.desc()),
+                    select(Snapshot).where(of, Snapshot.id > kept.id).order_by(Snapshot.id),
+                )
+            )
+        return (None if before is None else checked(dict(before)), None if after is None else checked(dict(after)))
+
+    # ---- what is in them ---------------------------------------------------------------------------------------------
+
+    def layout(self, layout_id: int) -> StoredLayout:
+        """What its bytes mean."""
+        with self.reading() as connection:
+            return layouts.load(connection, layout_id)
+
+    def btf(self, chunk_id: int) -> bytes:
+        """BTF that a layout refers to."""
+        with self.reading() as connection:
+            return layouts.btf(connection, self.decoder, chunk_id)
+
+    def pieces(self, root_id: int) -> Pieces:
+        """The list of a root's chunks."""
+        with self.reading() as connection:
+            return roots.load(connection, root_id)
+
+    def entries(self, kept: Kept, *, limit: int | None = None, check: content.Check = content.unchecked) -> Entries:
+        """Its entries, in the order of the keys; only the first ones with a `limit`. raises Damaged"""
+        with self._named(kept), self.reading() as connection:
+            return content.read(connection, self.decoder, kept.root_id, limit=limit, check=check)
+
+    def value(self, kept: Kept, key: bytes) -> bytes | None:
+        """The value under a key; None where there was none. raises Damaged"""
+        with self._named(kept), self.reading() as connection:
+            pieces = roots.load(connection, kept.root_id)
+            place = content.find(connection, self.decoder, pieces, key)
+            return None if place is None else content.value_at(connection, self.decoder, pieces, *place)
+
+    def compare(self, old: Kept, new: Kept) -> Difference:
+        """What changed in between. raises Unlike, Damaged"""
+        with self._named(old, new), self.reading() as connection:
+            return diff.compare(connection, self.decoder, old.root_id, new.root_id)
+
+    def fact(self, name: str) -> bytes | None:
+        """What the writer noted about the database. raises Damaged"""
+        with self.reading() as connection:
+            return fact(connection, name)
+
+    @contextmanager
+    def _named(self, *kept: Kept) -> Iterator[None]:
+        try:
+            yield
+        except Damaged as damage:
+            refs = " or ".join(each.ref for each in kept)
+            raise Damaged(f"{damage.what}, which {refs} needs,", damage.why) from damage
+
+
+def checked(row: dict[str, object]) -> Kept:
+    """A snapshot's row. raises Damaged"""
+    if snapshots.seal_of(row) != row["seal"]:
+        raise Damaged(f"snapshot s{row['id']}", "what is said of it is not what was stored")
+    return snapshots.as_kept(row)
+
+
+def fact(connection: Connection, name: str) -> bytes | None:
+    """A fact about the database; None where there is none. raises Damaged"""
+    row = connection.execute(select(Meta.value, Meta.seal).where(Meta.name == name)).one_or_none()
+    if row is None:
+        return None
+    if seal((name, row.value)) != row.seal:
+        raise Damaged(f"the note {name}", "it is not what was stored")
+    return bytes(row.value)
+
+
+def moment(at_ns: int) -> str:
+    """`2026-11-24T18:03:11.042Z`, of CLOCK_REALTIME."""
+    whole = datetime.fromtimestamp(at_ns // 1_000_000_000, UTC)
+    return f"{whole:%Y-%m-%dT%H:%M:%S}.{at_ns // 1_000_000 % 1000:03d}Z"

@@ -1,0 +1,134 @@
+"""One key through time: what it held at each snapshot, when it came and went, without reading what did not change.
+
+A snapshot whose chunks at that key are those of the one before holds the same there. So a walk opens each distinct chunk
+once, and a search by halves opens about as many as the logarithm says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from sqlalchemy import Connection, select
+
+from app.history import content, roots
+from app.history.chunks import Decoder
+from app.history.roots import Pieces
+from app.history.tables import Snapshot
+
+ROOTS_AT_ONCE = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A snapshot, as a search needs it."""
+
+    id: int
+    root_id: int
+    layout_id: int
+    taken_ns: int
+
+    @property
+    def ref(self) -> str:
+        """As people name it."""
+        return f"s{self.id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """From this snapshot on a key holds this."""
+
+    at: Point
+    value: bytes | None
+    """None: it is not there."""
+
+
+@dataclass(slots=True)
+class KeyHistory:
+    """Answers about one key of one series, within one reading of the database."""
+
+    connection: Connection
+    decoder: Decoder
+    key: bytes
+    opened: int = 0
+    """Times that chunks had to be opened."""
+    _lists: dict[int, Pieces] = field(default_factory=dict)
+    _known: dict[tuple[tuple[int, int], ...], bytes | None] = field(default_factory=dict)
+
+    def value(self, point: Point) -> bytes | None:
+        """What it held then. raises Damaged"""
+        pieces = self._list(point.root_id)
+        if pieces.key_width != len(self.key):
+            return None
+        place = tuple((int(pieces.key_ids[at]), int(pieces.value_ids[at])) for at in pieces.holding(self.key))
+        if place not in self._known:
+            self.opened += 1
+            found = content.find(self.connection, self.decoder, pieces, self.key)
+            self._known[place] = (
+                None if found is None else content.value_at(self.connection, self.decoder, pieces, *found)
+            )
+        return self._known[place]
+
+    def steps(self, points: Sequence[Point]) -> Iterator[Step]:
+        """What it held at the first of some snapshots, and each time that it changed after."""
+        last: bytes | None = None
+        for number, point in enumerate(points):
+            if number % ROOTS_AT_ONCE == 0:
+                self._fetch(points[number : number + ROOTS_AT_ONCE])
+            value = self.value(point)
+            if number == 0 or value != last:
+                yield Step(point, value)
+            last = value
+
+    def next_change(self, points: Sequence[Point], same: Callable[[bytes | None, bytes | None], bool]) -> Step | None:
+        """The first of some snapshots at which it holds something else than at the first of them.
+
+        same  whether two values count as the same: all bytes, or one field
+        """
+        if not points:
+            return None
+        before = self.value(points[0])
+        for number, point in enumerate(points[1:]):
+            if number % ROOTS_AT_ONCE == 0:
+                self._fetch(points[number + 1 : number + 1 + ROOTS_AT_ONCE])
+            value = self.value(point)
+            if not same(before, value):
+                return Step(point, value)
+        return None
+
+    def halves(self, points: Sequence[Point], holds: Callable[[bytes | None], bool]) -> int | None:
+        """Index of the first snapshot from which on something holds, found by halving: right where it holds from one
+        moment on, else one of the moments at which it began to hold. None where it does not hold at the last.
+        """
+        if not points or not holds(self.value(points[-1])):
+            return None
+        if holds(self.value(points[0])):
+            return 0
+        low, high = 0, len(points) - 1
+        while high - low > 1:
+            middle = (low + high) // 2
+            if holds(self.value(points[middle])):
+                high = middle
+            else:
+                low = middle
+        return high
+
+    def _list(self, root_id: int) -> Pieces:
+        if root_id not in self._lists:
+            self._lists[root_id] = roots.load(self.connection, root_id)
+        return self._lists[root_id]
+
+    def _fetch(self, points: Sequence[Point]) -> None:
+        wanted = list(dict.fromkeys(each.root_id for each in points if each.root_id not in self._lists))
+        self._lists = {**{each: self._lists[each] for each in (p.root_id for p in points) if each in self._lists}}
+        self._lists.update(roots.load_many(self.connection, wanted))
+
+
+def points_of(connection: Connection, series_id: int) -> list[Point]:
+    """Every snapshot of a series, oldest first."""
+    query = (
+        select(Snapshot.id, Snapshot.root_id, Snapshot.layout_id, Snapshot.taken_ns)
+        .where(Snapshot.series_id == series_id)
+        .order_by(Snapshot.id)
+    )
+    return [Point(*row) for row in connection.execute(query)]

@@ -1,0 +1,242 @@
+"""What goes in time: snapshots are thinned by age, and chunks that none of the others needs are collected.
+
+A chunk is only ever deleted where no list of chunks, no layout and no other chunk refers to it; the database's own foreign
+keys refuse anything else. Before that, what is a delta of a chunk that is to go is encoded anew, and compared with its
+address before it is written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from sqlalchemy import ColumnElement, Connection, delete, exists, func, or_, select, text, update
+from sqlalchemy.orm import aliased
+
+from app.history import chunks, codec
+from app.history.chunks import Decoder, NewChunk, Stored
+from app.history.codec import Codec, Rows
+from app.history.database import Database
+from app.history.tables import Chunk, Layout, Root, Snapshot, Use
+
+HOUR_NS = 3600 * 1_000_000_000
+DAY_NS = 24 * HOUR_NS
+ALL_NS = DAY_NS
+HOURLY_NS = 30 * DAY_NS
+BEFORE_EDIT_NS = 30 * DAY_NS
+"""Snapshots that were taken before a plan was applied stay at least so long."""
+SLICE = 200
+"""Chunks encoded anew in one transaction."""
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What retention goes by."""
+
+    id: int
+    series_id: int
+    taken_ns: int
+    kept: bool
+    """It has a label."""
+    before_edit: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """What a collection did."""
+
+    roots: int
+    chunks: int
+    bytes: int
+    rebased: int
+
+
+def surplus(taken: Sequence[Taken], now_ns: int, newest: int) -> list[int]:
+    """Ids of snapshots of one series, given oldest first, that are to go; `newest` is the id of the newest of all.
+
+    All of the last day stay; of each hour of the last 30 days, and of each day before, the last one; besides those with a
+    label, the newest, and for 30 days those before an edit.
+    """
+    last: dict[tuple[str, int], int] = {}
+    for each in taken:
+        last[_bucket(each, now_ns)] = each.id
+    return [
+        each.id
+        for each in taken
+        if not each.kept
+        and each.id != newest
+        and now_ns - each.taken_ns >= ALL_NS
+        and not (each.before_edit and now_ns - each.taken_ns < BEFORE_EDIT_NS)
+        and last[_bucket(each, now_ns)] != each.id
+    ]
+
+
+def _bucket(each: Taken, now_ns: int) -> tuple[str, int]:
+    age_ns = now_ns - each.taken_ns
+    if age_ns < ALL_NS:
+        return "each", each.id
+    return ("hour", each.taken_ns // HOUR_NS) if age_ns < HOURLY_NS else ("day", each.taken_ns // DAY_NS)
+
+
+def thin(database: Database, now_ns: int) -> int:
+    """Delete what is surplus of every series; how many."""
+    with database.reading() as connection:
+        found = _taken(connection, Snapshot.taken_ns <= now_ns - ALL_NS)
+        query = select(Snapshot.series_id, func.max(Snapshot.id)).group_by(Snapshot.series_id)
+        newest = dict(connection.execute(query).tuples().all())
+    by_series: dict[int, list[Taken]] = {}
+    for each in found:
+        by_series.setdefault(each.series_id, []).append(each)
+    gone = [number for which, taken in by_series.items() for number in surplus(taken, now_ns, newest[which])]
+    return forget(database, gone)
+
+
+def forget(database: Database, ids: Sequence[int]) -> int:
+    """Delete snapshots by id."""
+    done = 0
+    for start in range(0, len(ids), chunks.QUERY_IDS):
+        with database.writing() as connection:
+            some = ids[start : start + chunks.QUERY_IDS]
+            done += connection.execute(delete(Snapshot).where(Snapshot.id.in_(some))).rowcount
+    return done
+
+
+def oldest(database: Database, limit: int) -> list[int]:
+    """Ids of the oldest snapshots that have no label and are not their series' newest: what goes when the disk is short."""
+    newest = select(func.max(Snapshot.id)).group_by(Snapshot.series_id)
+    query = (
+        select(Snapshot.id)
+        .where(Snapshot.label == "", Snapshot.id.not_in(newest))
+        .order_by(Snapshot.taken_ns)
+        .limit(limit)
+    )
+    with database.reading() as connection:
+        return list(connection.execute(query).scalars())
+
+
+def collect(database: Database, moment: Callable[[], None] = lambda: None) -> Collected:
+    """Delete what nothing refers to any more, a transaction after the other; each leaves a whole history.
+
+    moment  called now and then, for whoever keeps to a budget
+    raises  Damaged where a chunk that is needed cannot be read; nothing is deleted then
+    """
+    with database.writing() as connection:
+        _must_enforce(connection)
+        dropped = connection.execute(delete(Root).where(~exists().where(Snapshot.root_id == Root.id))).rowcount
+        connection.execute(delete(Layout).where(~exists().where(Snapshot.layout_id == Layout.id)))
+    rebased = 0
+    while True:
+        with database.writing() as connection:
+            done = _rebase(connection, SLICE)
+        rebased += done
+        moment()
+        if done < SLICE:
+            break
+    with database.writing() as connection:
+        _must_enforce(connection)
+        size = connection.execute(
+            select(func.coalesce(func.sum(func.length(Chunk.data)), 0)).where(_dead(Chunk))
+        ).scalar_one()
+        # In one statement: those that are deltas of each other go together, and the foreign keys look when it has ended.
+        gone = connection.execute(delete(Chunk).where(_dead(Chunk))).rowcount
+    return Collected(dropped, gone, int(size), rebased)
+
+
+def used_bytes(database: Database) -> int:
+    """What the history itself takes: on SQLite the file without its free pages."""
+    with database.reading() as connection:
+        if database.is_sqlite:
+            pages, free, size = (
+                int(connection.execute(text(f"PRAGMA {name}")).scalar_one())
+                for name in ("page_count", "freelist_count", "page_size")
+            )
+            return (pages - free) * size
+        return int(connection.execute(select(func.coalesce(func.sum(func.length(Chunk.data) + 200), 0))).scalar_one())
+
+
+def _dead(chunk: type[Chunk]) -> ColumnElement[bool]:
+    return ~or_(
+        exists().where(Use.chunk_id == chunk.id),
+        exists().where(Layout.btf_id == chunk.id),
+        exists().where(Layout.base_btf_id == chunk.id),
+    )
+
+
+def _must_enforce(connection: Connection) -> None:
+    if connection.dialect.name == "sqlite" and not connection.execute(text("PRAGMA foreign_keys")).scalar_one():
+        raise RuntimeError("SQLite was opened without its foreign keys")
+
+
+def _rebase(connection: Connection, limit: int) -> int:
+    """Encode some chunks anew that stand on one that is to go."""
+    base = aliased(Chunk)
+    query = (
+        select(Chunk.id)
+        .join(base, base.id == Chunk.base_id)
+        .where(exists().where(Use.chunk_id == Chunk.id), _dead(base))
+        .order_by(Chunk.id)
+        .limit(limit)
+    )
+    ids = list(connection.execute(query).scalars())
+    if not ids:
+        return 0
+    decoder = Decoder()
+    found = chunks.fetch(connection, ids)
+    alive = set(connection.execute(select(Use.chunk_id).where(Use.chunk_id.in_(list(found)))).scalars())
+    for number in ids:
+        stored = found[number]
+        new = _encoded_anew(stored, _living(stored, found, alive), found, decoder)
+        row = new.as_row()
+        row.pop("address")
+        connection.execute(update(Chunk).where(Chunk.id == number).values(**row))
+        new.id = number
+        found[number] = chunks.as_stored(new)
+    return len(ids)
+
+
+def _living(stored: Stored, found: dict[int, Stored], alive: set[int]) -> Stored | None:
+    """The nearest chunk below it that stays."""
+    at = stored
+    while at.codec == Codec.DELTA:
+        at = found[at.base_id or 0]
+        if at.id in alive:
+            return at
+    return None
+
+
+def _encoded_anew(stored: Stored, base: Stored | None, found: dict[int, Stored], decoder: Decoder) -> NewChunk:
+    rows = decoder.rows(stored, found)
+    chunks.check_content(stored, rows)
+    whole = codec.encode(rows)
+    if base is not None:
+        packed = codec.pack(codec.delta(rows, decoder.rows(base, found), _source(stored, base, found, decoder)))
+        if len(packed.data) < len(whole.data):
+            return NewChunk(
+                address=stored.address, width=stored.width, raw_bytes=stored.raw_bytes, encoded=packed, base=base
+            )
+    return NewChunk(address=stored.address, width=stored.width, raw_bytes=stored.raw_bytes, encoded=whole)
+
+
+def _source(stored: Stored, base: Stored, found: dict[int, Stored], decoder: Decoder) -> Rows | None:
+    """Where each row of a chunk is in one further down, by the deltas in between."""
+    source: Rows | None = None
+    at = stored
+    while at.id != base.id:
+        step = decoder.change(at).source
+        if step is not None:
+            source = step if source is None else np.where(source >= 0, step[np.maximum(source, 0)], -1)
+        at = found[at.base_id or 0]
+    return source
+
+
+def _taken(connection: Connection, condition: ColumnElement[bool]) -> list[Taken]:
+    query = (
+        select(Snapshot.id, Snapshot.series_id, Snapshot.taken_ns, Snapshot.label, Snapshot.trigger)
+        .where(condition)
+        .order_by(Snapshot.series_id, Snapshot.taken_ns, Snapshot.id)
+    )
+    return [
+        Taken(row.id, row.series_id, row.taken_ns, kept=row.label != "", before_edit=row.trigger == "pre-edit")
+        for row in connection.execute(query)
+    ]

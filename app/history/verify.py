@@ -1,0 +1,157 @@
+"""Reads everything, and names whatever is not what was stored: each chunk is decoded and compared with its address."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TypeVar
+
+from sqlalchemy import Connection, Select, select, text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import InstrumentedAttribute
+
+from app.history import chunks, layouts, roots, series, snapshots
+from app.history.chunks import Decoder, check_content
+from app.history.errors import Damaged
+from app.history.history import checked, fact
+from app.history.tables import Chunk, Layout, Meta, Root, Series, Snapshot, Use
+
+STEP = 64
+Item = TypeVar("Item")
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong."""
+
+    what: str
+    why: str
+    snapshots: tuple[str, ...] = ()
+    """That cannot be read whole for it."""
+
+
+def verify(connection: Connection, progress: Progress = lambda *_: None) -> Iterator[Problem]:
+    """Every problem there is; none where the history is sound. `progress` is told (what, done, of)."""
+    if connection.dialect.name == "sqlite":
+        yield from _sqlite(connection)
+    bad: set[int] = set()
+    for problem, number in _chunks(connection, progress):
+        bad.add(number)
+        yield problem
+    yield from _roots(connection, bad, progress)
+    yield from _rows(connection, "layout", Layout.id, lambda number: layouts.load(connection, number))
+    yield from _rows(connection, "series", Series.id, lambda number: series.load(connection, number))
+    yield from _rows(connection, "snapshot s", Snapshot.id, lambda number: _snapshot(connection, number))
+    for name in _asked(connection, select(Meta.name)):
+        try:
+            fact(connection, name)
+        except Damaged as damage:
+            yield Problem(damage.what, damage.why)
+
+
+def _snapshot(connection: Connection, number: int) -> None:
+    row = snapshots.load(connection, number)
+    if row is None:
+        raise Damaged(f"snapshot s{number}", "it is not there")
+    checked(row)
+
+
+def _sqlite(connection: Connection) -> Iterator[Problem]:
+    try:
+        for (line,) in connection.execute(text("PRAGMA integrity_check(20)")):
+            if line != "ok":
+                yield Problem("the database file", str(line))
+        for row in connection.execute(text("PRAGMA foreign_key_check")):
+            yield Problem(f"row {row[1]} of {row[0]}", f"what it refers to in {row[2]} is not there")
+    except DBAPIError as problem:
+        yield Problem("the database file", str(problem.orig))
+
+
+def _chunks(connection: Connection, progress: Progress) -> Iterator[tuple[Problem, int]]:
+    ids = _asked(connection, select(Chunk.id).order_by(Chunk.id))
+    decoder = Decoder(cache_bytes=64 << 20)
+    for start in range(0, len(ids), STEP):
+        some = ids[start : start + STEP]
+        progress("chunks", start, len(ids))
+        try:
+            found = chunks.fetch(connection, some)
+            for number in some:
+                check_content(found[number], decoder.rows(found[number], found))
+        except (Damaged, DBAPIError, KeyError):
+            for number in some:
+                problem = _chunk(connection, number)
+                if problem is not None:
+                    yield problem, number
+
+
+def _chunk(connection: Connection, number: int) -> Problem | None:
+    try:
+        found = chunks.fetch(connection, [number])
+        check_content(found[number], Decoder(cache_bytes=0).rows(found[number], found))
+    except Damaged as damage:
+        return Problem(damage.what, damage.why, _needing(connection, number))
+    except DBAPIError as problem:
+        return Problem(f"chunk {number}", str(problem.orig), _needing(connection, number))
+    return None
+
+
+def _needing(connection: Connection, number: int) -> tuple[str, ...]:
+    """Snapshots that need a chunk itself; those that need a delta of it are named with that one."""
+    query = (
+        select(Snapshot.id)
+        .join(Use, Use.root_id == Snapshot.root_id)
+        .where(Use.chunk_id == number)
+        .order_by(Snapshot.id)
+    )
+    return tuple(f"s{each}" for each in _asked(connection, query))
+
+
+def _roots(connection: Connection, bad: set[int], progress: Progress) -> Iterator[Problem]:
+    ids = _asked(connection, select(Root.id).order_by(Root.id))
+    for done, number in enumerate(ids):
+        if done % STEP == 0:
+            progress("lists of chunks", done, len(ids))
+        try:
+            pieces = roots.load(connection, number)
+            if bad.intersection(pieces.chunk_ids):
+                continue  # named already, with the chunk
+            addresses = chunks.addresses_of(connection, pieces.chunk_ids)
+            named = connection.execute(select(Root.address).where(Root.id == number)).scalar_one()
+            uses = set(connection.execute(select(Use.chunk_id).where(Use.root_id == number)).scalars())
+            if set(addresses) != set(pieces.chunk_ids) or roots.address_of(pieces, addresses) != named:
+                raise Damaged(f"the list of chunks {number}", "its chunks are not those that its address says")
+            if uses != set(pieces.chunk_ids):
+                raise Damaged(
+                    f"the list of chunks {number}", "what keeps its chunks from being deleted is not complete"
+                )
+        except Damaged as damage:
+            yield Problem(damage.what, damage.why, _of_root(connection, number))
+        except DBAPIError as problem:
+            yield Problem(f"the list of chunks {number}", str(problem.orig), _of_root(connection, number))
+
+
+def _of_root(connection: Connection, number: int) -> tuple[str, ...]:
+    query = select(Snapshot.id).where(Snapshot.root_id == number).order_by(Snapshot.id)
+    return tuple(f"s{each}" for each in _asked(connection, query))
+
+
+def _rows(
+    connection: Connection, what: str, column: InstrumentedAttribute[int], load: Callable[[int], object]
+) -> Iterator[Problem]:
+    for number in _asked(connection, select(column).order_by(column)):
+        try:
+            load(number)
+        except Damaged as damage:
+            refs = (f"s{number}",) if what == "snapshot s" else ()
+            yield Problem(damage.what, damage.why, refs)
+        except DBAPIError as problem:
+            yield Problem(f"{what} {number}", str(problem.orig))
+
+
+def _asked(connection: Connection, query: Select[Item]) -> list[Item]:
+    """A column; what a torn table does not give is named elsewhere."""
+    try:
+        return list(connection.execute(query).scalars())
+    except DBAPIError:
+        return []

@@ -1,0 +1,16 @@
+"""Run by app.history.migrate alone, with a connection of its own; knows the tables and nothing else of the program."""
+
+from __future__ import annotations
+
+from alembic import context
+
+from app.history.tables import Base
+
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=Base.metadata,
+    render_as_batch=True,
+    transactional_ddl=True,
+)
+with context.begin_transaction():
+    context.run_migrations()

@@ -1,0 +1,76 @@
+"""A history of its own for each test, on SQLite and on PostgreSQL alike."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import create_engine, text
+
+from app.history.database import open_writing, sqlite_url
+from app.history.writer import Writer
+
+_numbers = itertools.count()
+
+
+@pytest.fixture(scope="session")
+def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Address of a server started for this run: its own directory, a socket and no port, nothing synced."""
+    folder = tmp_path_factory.mktemp("postgresql")
+    programs = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+    assert programs, "PostgreSQL is not installed: `make test` does that"
+    user: list[str] = []
+    if os.geteuid() == 0:  # it refuses to run as root
+        user = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"]
+        for path in (folder, *folder.parents[:2]):
+            path.chmod(0o755)
+        shutil.chown(folder, "postgres", "postgres")
+    data = folder / "data"
+
+    def run(program: str, *arguments: str) -> None:
+        subprocess.run(
+            [*user, str(programs[-1] / program), *arguments], check=True, stdout=subprocess.DEVNULL, cwd=folder
+        )
+
+    run("initdb", "-A", "trust", "-U", "postgres", "--no-sync", "-D", str(data))
+    options = f"-c listen_addresses= -c unix_socket_directories={folder} -c fsync=off -c max_connections=200"
+    run("pg_ctl", "-D", str(data), "-w", "-l", str(folder / "log"), "-o", options, "start")
+    try:
+        yield f"postgresql+psycopg://postgres@/{{}}?host={folder}"
+    finally:
+        run("pg_ctl", "-D", str(data), "-m", "immediate", "stop")
+
+
+@pytest.fixture
+def fresh_postgresql(postgresql: str) -> Iterator[str]:
+    """Address of an empty database."""
+    name = f"history_{next(_numbers)}"
+    engine = create_engine(postgresql.format("postgres"), isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(text(f"CREATE DATABASE {name}"))
+    yield postgresql.format(name)
+    with engine.connect() as connection:
+        connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
+    engine.dispose()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Address of an empty database of either kind."""
+    if request.param == "sqlite":
+        return sqlite_url(tmp_path / "history.db")
+    found: str = request.getfixturevalue("fresh_postgresql")
+    return found
+
+
+@pytest.fixture
+def writer(url: str) -> Iterator[Writer]:
+    """A history to write."""
+    writer = Writer(open_writing(url, host="here"))
+    yield writer
+    writer.close()
