@@ -25,6 +25,7 @@ RUN --mount=type=bind,from=wheels,target=/opt/wheels \
 COPY app /opt/tree/app
 COPY templates /opt/tree/app/_web/templates
 COPY static /opt/tree/app/_web/static
+COPY migrations /opt/tree/app/_history/migrations
 COPY deploy/bpf-atlas deploy/healthcheck.py /opt/bpf-atlas/bin/
 RUN chmod 755 /opt/bpf-atlas/bin/bpf-atlas \
     && mv /opt/tree/app "$(/opt/bpf-atlas/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/app" \

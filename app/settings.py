@@ -73,6 +73,40 @@ class Settings:
     """Claim of the ID token that names the user."""
     edit_sockets: bool = False
     """Let edits name sockets by process and descriptor; the broker keeps CAP_SYS_PTRACE for it."""
+    record: bool = True
+    """Record maps all the time; without it snapshots are taken on demand alone."""
+    database_url: str = ""
+    """Address of the history's database, ``postgresql+psycopg://USER:PASSWORD@HOST/NAME``; empty: SQLite in the data directory."""
+    record_seconds: int = 60
+    """A map is looked at so often, unless a rule says otherwise."""
+    record_entries: int = 65_536
+    """Maps of more entries are recorded by rule or by hand alone."""
+    record_rules: Path = Path("record.toml")
+    """Which maps are recorded how often; a relative path is in the data directory."""
+    history_cpu_percent: int = 1
+    """Of one core that the recorder may take over time; when it is short, maps are looked at less often."""
+    history_mib: int = 1024
+    """What the history may take on disk; when it is short, the oldest snapshots go."""
+    history_file: Path = Path()
+    """A history to show by itself, without live maps: what `serve --history` sets."""
+
+    @property
+    def recorder_socket(self) -> Path:
+        """Where the recorder listens."""
+        return self.data / "recorder.sock"
+
+    @property
+    def history_folder(self) -> Path:
+        """The recorder's own; the web may read it."""
+        return self.data / "history"
+
+    @property
+    def history_url(self) -> str:
+        """Address of the history's database."""
+        if self.database_url:
+            return self.database_url
+        offline = self.history_file != Path()
+        return f"sqlite:///{self.history_file.absolute() if offline else self.history_folder / 'history.db'}"
 
     @property
     def socket(self) -> Path:

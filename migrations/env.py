@@ -1,4 +1,4 @@
-"""Run by app.history.migrate alone, with a connection of its own; knows the tables and nothing else of the program."""
+"""For `alembic revision`, with a connection of its own; app.history.migrate runs the migrations without it."""
 
 from __future__ import annotations
 

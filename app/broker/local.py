@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from enum import IntEnum
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -16,7 +17,6 @@ from app.settings import Settings
 from app.wire import bodies
 from app.wire.ask import Client
 from app.wire.errors import LimitExceeded
-from app.wire.verbs import Verb
 
 if TYPE_CHECKING:
     from app.broker.desk import Desk
@@ -30,7 +30,7 @@ class LocalTransport:
     def __init__(self, host: Host) -> None:
         self._host = host
 
-    def ask(self, verb: Verb, question: bodies.Body) -> tuple[bodies.Body, int | None]:
+    def ask(self, verb: IntEnum, question: bodies.Body) -> tuple[bodies.Body, int | None]:
         """Answer; errors are raised as they are."""
         request = BY_VERB[int(verb)]
         encoded = _encoder.encode(question)

@@ -67,7 +67,7 @@ REQUESTS = (
     Request(Verb.PROGS,         bodies.AskNothing,   16,           _ANY,    answer_progs),
     Request(Verb.LINKS,         bodies.AskNothing,   16,           _ANY,    answer_links),
     Request(Verb.PINS,          bodies.AskNothing,   16,           _ANY,    answer_pins),
-    Request(Verb.HOLDERS,       bodies.AskNothing,   16,           _PAGES,  answer_holders),
+    Request(Verb.HOLDERS,       bodies.AskNothing,   16,           _ANY,    answer_holders),
     Request(Verb.MAP_OPEN,      bodies.AskId,        16,           _ANY,    answer_map_open),  # sends one BPF_F_RDONLY descriptor
     Request(Verb.PIN_OPEN,      bodies.AskPin,       4_200,        _ANY,    answer_pin_open),  # sends one BPF_F_RDONLY descriptor
     Request(Verb.BTF,           bodies.AskId,        16,           _ANY,    answer_btf),
@@ -108,6 +108,7 @@ REQUESTS = (
     Request(Verb.PLAN,          edits.AskPlan,            2_048,        _PAGES, planning.answer_plan,       Told.ASKER),
     Request(Verb.PLANS,         edits.AskPlans,           2_048,        _PAGES, planning.answer_plans,      Told.ASKER),
     Request(Verb.PLAN_STEP,     edits.AskPlanStep,        2_048,        _PAGES, planning.answer_plan_step,  Told.ASKER),
+    Request(Verb.HIDDEN,        edits.AskHidden,          8_192,        _PAGES, editing.answer_hidden,      Told.ASKER),
 )  # fmt: skip
 
 BY_VERB: dict[int, Request] = {int(request.verb): request for request in REQUESTS}

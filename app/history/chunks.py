@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection, bindparam, insert, select
 
 from app.history import codec as coding
+from app.history import numbers
 from app.history.codec import Bytes2d, Codec, Delta, Encoded, Rows
 from app.history.errors import Damaged
 from app.history.seal import address, seal
@@ -64,7 +65,7 @@ class NewChunk:
     encoded: Encoded
     base: Stored | None = None
     id: int = 0
-    """Once it is."""
+    """Once it is there."""
 
     @property
     def depth(self) -> int:
@@ -72,9 +73,10 @@ class NewChunk:
         return 0 if self.base is None else self.base.depth + 1
 
     def as_row(self) -> dict[str, object]:
-        """Columns."""
+        """Columns, once it has its number."""
         base = self.base
         row: dict[str, object] = {
+            "id": self.id,
             "address": self.address,
             "codec": int(self.encoded.codec),
             "width": self.width,
@@ -84,15 +86,17 @@ class NewChunk:
             "data": self.encoded.data,
         }
         row["seal"] = seal_of(
-            self.address, int(self.encoded.codec), self.width, self.raw_bytes, None if base is None else base.address,
+            self.id, self.address, int(self.encoded.codec), self.width, self.raw_bytes, None if base is None else base.address,
             self.depth, self.encoded.data,
         )  # fmt: skip
         return row
 
 
-def seal_of(name: bytes, codec: int, width: int, raw_bytes: int, base: bytes | None, depth: int, data: bytes) -> bytes:
-    """Seal of a chunk's row; the base counts by its address, so that it holds in any database."""
-    return seal((name, codec, width, raw_bytes, base, depth, data))
+def seal_of(
+    number: int, name: bytes, codec: int, width: int, raw_bytes: int, base: bytes | None, depth: int, data: bytes
+) -> bytes:
+    """Seal of a chunk's row, its number included: lists name chunks by it. The base counts by its address."""
+    return seal((number, name, codec, width, raw_bytes, base, depth, data))
 
 
 def fetch(connection: Connection, ids: Iterable[int], kept: dict[int, Stored] | None = None) -> dict[int, Stored]:
@@ -114,10 +118,15 @@ def fetch(connection: Connection, ids: Iterable[int], kept: dict[int, Stored] | 
                 missing.discard(stored.id)
         if missing:
             raise Damaged(f"chunk {min(missing)}", "it is not there")
-        wanted = list(dict.fromkeys(one.base_id for one, _ in seals if one.base_id and one.base_id not in found))
+        bases = [one.base_id for one, _ in seals if one.base_id is not None and one.base_id not in found]
+        if not all(isinstance(each, int) for each in bases):
+            raise Damaged("a chunk", "what it is a delta of has no number")
+        wanted = list(dict.fromkeys(bases))
     for stored, said in seals:
-        base = found[stored.base_id].address if stored.base_id else None
-        told = seal_of(stored.address, stored.codec, stored.width, stored.raw_bytes, base, stored.depth, stored.data)
+        base = None if stored.base_id is None else found[stored.base_id].address
+        told = seal_of(
+            stored.id, stored.address, stored.codec, stored.width, stored.raw_bytes, base, stored.depth, stored.data
+        )
         if told != said:
             raise Damaged(f"chunk {stored.id}", "its bytes are not those that were stored")
     return found
@@ -141,14 +150,13 @@ def addresses_of(connection: Connection, ids: Iterable[int]) -> dict[int, bytes]
 
 def add(connection: Connection, chunks: Sequence[NewChunk]) -> int:
     """Put chunks in and give each its id; bytes of data that they take."""
-    added = 0
+    if not chunks:
+        return 0
+    for chunk, number in zip(chunks, numbers.take(connection, Chunk, len(chunks)), strict=True):
+        chunk.id = number
     for some in _some(chunks, 64):
-        rows = [chunk.as_row() for chunk in some]
-        ids = connection.execute(insert(Chunk).returning(Chunk.id, sort_by_parameter_order=True), rows).scalars().all()
-        for chunk, number in zip(some, ids, strict=True):
-            chunk.id = number
-            added += len(chunk.encoded.data)
-    return added
+        connection.execute(insert(Chunk), [chunk.as_row() for chunk in some])
+    return sum(len(chunk.encoded.data) for chunk in chunks)
 
 
 def as_stored(chunk: NewChunk) -> Stored:

@@ -7,6 +7,7 @@ PostgreSQL is reached by its address, and its writer holds an advisory lock for 
 from __future__ import annotations
 
 import fcntl
+import functools
 import hashlib
 import os
 from collections.abc import Iterator
@@ -29,12 +30,14 @@ from sqlalchemy.pool import NullPool
 from app.history.errors import DatabaseUnusable, NoHistory, NotAHistory, OtherRecorder, TooNew, TooOld
 from app.history.tables import HEAD
 
-PAGE_BYTES = 16384
+PAGE_BYTES = 4096
 """Blobs of some ten KiB are what it mostly holds."""
 WAIT_MS = 10_000
 KNOWN = (HEAD,)
 """Schemas that this release can bring up to date, the newest last."""
 _LOCK_SPACE = 0x62706168  # "bpah"
+_TEXT = functools.partial(str, encoding="utf-8", errors="surrogateescape")
+"""Text that is damaged comes as text that no seal fits, instead of ending the whole query."""
 
 
 def sqlite_url(path: Path) -> str:
@@ -49,6 +52,9 @@ class Database:
         self.url = url
         self.engine = engine
         self.host = host
+        # A reader sees one moment: on PostgreSQL that is asked for, on SQLite it begins without the writer's lock.
+        options = {"reads": True} if self.is_sqlite else {"isolation_level": "REPEATABLE READ"}
+        self._reads = engine.execution_options(**options)
         self._lock: IO[bytes] | Connection | None = None
 
     @property
@@ -69,7 +75,7 @@ class Database:
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """One moment of the database. raises DatabaseUnusable"""
-        with self._translated(), self.engine.connect() as connection:
+        with self._translated(), self._reads.connect() as connection:
             yield connection
 
     @contextmanager
@@ -252,6 +258,7 @@ def _sqlite_engine(path: Path, *, read_only: bool) -> Engine:
 
     @event.listens_for(engine, "connect")
     def _prepare(connection: Any, _record: object) -> None:
+        connection.text_factory = _TEXT
         connection.isolation_level = None  # transactions begin where they are begun below, and not before
         pragmas = ["trusted_schema=OFF", "temp_store=MEMORY", "cell_size_check=ON", "foreign_keys=ON"]
         if not read_only:
@@ -268,6 +275,7 @@ def _sqlite_engine(path: Path, *, read_only: bool) -> Engine:
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
-        connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
+        reads = read_only or connection.get_execution_options().get("reads", False)
+        connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
 
     return engine

@@ -57,13 +57,10 @@ def compare(connection: Connection, decoder: Decoder, old_root: int, new_root: i
     """
     old, new = (roots.load(connection, each) for each in (old_root, new_root))
     check_alike(old, new)
-    both = set(_pairs(old)) & set(_pairs(new)) if len(old) and len(new) else set()
-    left = [at for at, pair in enumerate(_pairs(old)) if pair not in both]
-    right = [at for at, pair in enumerate(_pairs(new)) if pair not in both]
+    left, right = _unlike(old, new)
     unchanged = old.entries - int(old.rows[left].sum() if left else 0)
     # Of what is left: pieces of the same keys are compared row by row, all others are joined by key.
-    by_keys = {int(new.key_ids[at]): at for at in right if new.key_ids[at]}
-    aligned = [(at, by_keys[int(old.key_ids[at])]) for at in left if int(old.key_ids[at]) in by_keys]
+    aligned = _of_same_keys(old, new, left, right)
     left_over = sorted(set(left) - {one for one, _ in aligned})
     right_over = sorted(set(right) - {other for _, other in aligned})
     parts: list[Changed] = []
@@ -79,7 +76,7 @@ def compare(connection: Connection, decoder: Decoder, old_root: int, new_root: i
         joined.removed,
         _together(parts, old.key_width, old.value_width),
         unchanged + joined.unchanged,
-        2 * (len(left) + len(right)),
+        len({each for side, some in ((old, left), (new, right)) for at in some for each in _pairs(side)[at] if each}),
     )
 
 
@@ -109,8 +106,29 @@ def check_alike(old: Pieces, new: Pieces) -> None:
         raise Unlike(f"values of {old.value_width} bytes on one side, of {new.value_width} on the other")
 
 
-def _pairs(pieces: Pieces) -> Iterator[tuple[int, int]]:
-    return zip(pieces.key_ids.tolist(), pieces.value_ids.tolist(), strict=True)
+def _pairs(pieces: Pieces) -> list[tuple[int, int]]:
+    return list(zip(pieces.key_ids.tolist(), pieces.value_ids.tolist(), strict=True))
+
+
+def _unlike(old: Pieces, new: Pieces) -> tuple[list[int], list[int]]:
+    """Pieces of either side that the other does not have; where entries have no keys, not in the same place."""
+    ours, theirs = _pairs(old), _pairs(new)
+    if old.key_width:
+        both = set(ours) & set(theirs)
+        return [at for at, pair in enumerate(ours) if pair not in both], [
+            at for at, pair in enumerate(theirs) if pair not in both
+        ]
+    same = {at for at, (one, other) in enumerate(zip(ours, theirs, strict=False)) if one == other}
+    return [at for at in range(len(ours)) if at not in same], [at for at in range(len(theirs)) if at not in same]
+
+
+def _of_same_keys(old: Pieces, new: Pieces, left: list[int], right: list[int]) -> list[tuple[int, int]]:
+    if not old.key_width:
+        # Only the last piece of a side may be shorter than the others: what comes before lies in the same places.
+        there = set(right)
+        return [(at, at) for at in left if at in there and old.rows[at] == new.rows[at]]
+    by_keys = {int(new.key_ids[at]): at for at in right}
+    return [(at, by_keys[int(old.key_ids[at])]) for at in left if int(old.key_ids[at]) in by_keys]
 
 
 def _aligned(
@@ -121,17 +139,18 @@ def _aligned(
     def one(pair: tuple[int, int], found: dict[int, Stored]) -> tuple[Changed, int]:
         before, after = pair
         rows = int(old.rows[before])
-        keys = found[int(old.key_ids[before])]
         one, other = (found[int(ids[at])] for ids, at in ((old.value_ids, before), (new.value_ids, after)))
         at, old_values, new_values = values_that_differ(decoder, one, other, found)
-        return Changed(decoder.some(keys, found, at), old_values, new_values), rows
+        number = int(old.key_ids[before])
+        keys = decoder.some(found[number], found, at) if number else np.zeros((len(at), 0), np.uint8)
+        return Changed(keys, old_values, new_values), rows
 
     with ThreadPoolExecutor(THREADS) as pool:
         for start in range(0, len(pairs), BATCH_PAIRS):
             some = pairs[start : start + BATCH_PAIRS]
             ids = {int(ids[at]) for pair in some for ids, at in ((old.value_ids, pair[0]), (new.value_ids, pair[1]))}
             ids |= {int(old.key_ids[before]) for before, _ in some}
-            found = chunks.fetch(connection, ids)
+            found = chunks.fetch(connection, ids - {0})
             if len(pairs) < THREADED_PAIRS:
                 yield from (one(pair, found) for pair in some)
             else:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, RowMapping, select
 
 from app.history import content, diff, layouts, roots, series, snapshots
 from app.history.chunks import Decoder
@@ -45,10 +45,10 @@ class History:
 
     # ---- series ------------------------------------------------------------------------------------------------------
 
-    def series(self) -> list[SeriesFacts]:
-        """Every series."""
+    def series(self, *, damaged: list[Damaged] | None = None) -> list[SeriesFacts]:
+        """Every series that is sound; what is wrong with others is put into `damaged`."""
         with self.reading() as connection:
-            return series.every(connection)
+            return series.every(connection, [] if damaged is None else damaged)
 
     def extents(self) -> dict[int, Extent]:
         """How much history each has."""
@@ -66,14 +66,15 @@ class History:
     # ---- snapshots ---------------------------------------------------------------------------------------------------
 
     def snapshots(
-        self, *, series_id: int = 0, before: int = 0, limit: int = 100, since_ns: int = 0, until_ns: int = 0
-    ) -> list[Kept]:
-        """Newest first.
+        self, *, series_id: int = 0, before: int = 0, limit: int = 100, since_ns: int = 0, until_ns: int = 0,
+        damaged: list[Damaged] | None = None,
+    ) -> list[Kept]:  # fmt: skip
+        """Newest first, up to `limit` of them; those whose rows are damaged are passed over.
 
-        before  only those of smaller numbers; 0: all
-        raises  Damaged
+        before   only those of smaller numbers; 0: all
+        damaged  what is wrong with those that were passed over is put in
         """
-        query = select(Snapshot).order_by(Snapshot.id.desc()).limit(limit)
+        query = select(Snapshot).order_by(Snapshot.id.desc())
         if series_id:
             query = query.where(Snapshot.series_id == series_id)
         if before:
@@ -82,8 +83,15 @@ class History:
             query = query.where(Snapshot.taken_ns >= since_ns)
         if until_ns:
             query = query.where(Snapshot.taken_ns <= until_ns)
+        found: list[Kept] = []
         with self.reading() as connection:
-            return [checked(dict(row)) for row in connection.execute(query).mappings()]
+            while (wanted := limit - len(found)) > 0:
+                rows = connection.execute(query.limit(wanted)).mappings().all()
+                found += _sound(rows, damaged)
+                if len(rows) < wanted:
+                    break
+                query = query.where(Snapshot.id < rows[-1]["id"])  # more, in the place of those that are damaged
+        return found
 
     def snapshot(self, reference: str) -> Kept:
         """The one of a reference, `s12`. raises NoSuchSnapshot, Damaged"""
@@ -150,6 +158,11 @@ class History:
         with self.reading() as connection:
             return roots.load(connection, root_id)
 
+    def counts(self, root_ids: list[int]) -> dict[int, int]:
+        """Entries of some roots."""
+        with self.reading() as connection:
+            return roots.counts(connection, root_ids)
+
     def entries(self, kept: Kept, *, limit: int | None = None, check: content.Check = content.unchecked) -> Entries:
         """Its entries, in the order of the keys; only the first ones with a `limit`. raises Damaged"""
         with self._named(kept), self.reading() as connection:
@@ -179,6 +192,17 @@ class History:
         except Damaged as damage:
             refs = " or ".join(each.ref for each in kept)
             raise Damaged(f"{damage.what}, which {refs} needs,", damage.why) from damage
+
+
+def _sound(rows: Iterable[RowMapping], damaged: list[Damaged] | None) -> list[Kept]:
+    found: list[Kept] = []
+    for row in rows:
+        try:
+            found.append(checked(dict(row)))
+        except Damaged as damage:
+            if damaged is not None:
+                damaged.append(damage)
+    return found
 
 
 def checked(row: dict[str, object]) -> Kept:

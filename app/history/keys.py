@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import Connection, select
 
-from app.history import content, roots
+from app.history import content, roots, snapshots
 from app.history.chunks import Decoder
 from app.history.roots import Pieces
 from app.history.tables import Snapshot
@@ -125,10 +125,10 @@ class KeyHistory:
 
 
 def points_of(connection: Connection, series_id: int) -> list[Point]:
-    """Every snapshot of a series, oldest first."""
-    query = (
-        select(Snapshot.id, Snapshot.root_id, Snapshot.layout_id, Snapshot.taken_ns)
-        .where(Snapshot.series_id == series_id)
-        .order_by(Snapshot.id)
-    )
-    return [Point(*row) for row in connection.execute(query)]
+    """Every snapshot of a series, oldest first; those whose rows are damaged are passed over."""
+    query = select(Snapshot).where(Snapshot.series_id == series_id).order_by(Snapshot.id)
+    return [
+        Point(row["id"], row["root_id"], row["layout_id"], row["taken_ns"])
+        for row in connection.execute(query).mappings()
+        if snapshots.seal_of(dict(row)) == row["seal"]
+    ]

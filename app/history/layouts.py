@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from sqlalchemy import Connection, insert, select
 
-from app.history import chunks, codec
+from app.history import chunks, codec, numbers
 from app.history.chunks import Decoder, NewChunk
 from app.history.errors import Damaged
-from app.history.seal import ADDRESS_BYTES, address
+from app.history.seal import ADDRESS_BYTES, address, seal
 from app.history.tables import Chunk, Layout
 
 
@@ -46,32 +46,45 @@ def put(connection: Connection, body: bytes, btf: bytes | None, base_btf: bytes 
             added += chunks.add(connection, [new])
             there[wanted] = new.id
         ids.append(there[wanted])
-    number = connection.execute(
-        insert(Layout).returning(Layout.id), {"address": name, "body": body, "btf_id": ids[0], "base_btf_id": ids[1]}
-    ).scalar_one()
-    return int(number), added
+    made = StoredLayout(numbers.take(connection, Layout)[0], name, body, *ids)
+    row = {"id": made.id, "address": name, "body": body, "btf_id": made.btf_id, "base_btf_id": made.base_btf_id}
+    connection.execute(insert(Layout), {**row, "seal": _seal(made)})
+    return made.id, added
 
 
 def load(connection: Connection, layout_id: int) -> StoredLayout:
-    """One layout, checked against its address. raises Damaged"""
+    """One layout, by its seal. raises Damaged"""
     row = connection.execute(
-        select(Layout.id, Layout.address, Layout.body, Layout.btf_id, Layout.base_btf_id).where(Layout.id == layout_id)
+        select(Layout.id, Layout.address, Layout.body, Layout.btf_id, Layout.base_btf_id, Layout.seal).where(
+            Layout.id == layout_id
+        )
     ).one_or_none()
     if row is None:
         raise Damaged(f"layout {layout_id}", "it is not there")
-    stored = StoredLayout(*row)
+    stored = StoredLayout(*row[:5])
+    if _seal(stored) != row.seal:
+        raise Damaged(f"layout {layout_id}", "its bytes are not those that were stored")
+    return stored
+
+
+def check(connection: Connection, layout_id: int) -> None:
+    """Compare a layout, and the BTF that it refers to, with its address. raises Damaged"""
+    stored = load(connection, layout_id)
     wanted = [each for each in (stored.btf_id, stored.base_btf_id) if each]
     named = dict(connection.execute(select(Chunk.id, Chunk.address).where(Chunk.id.in_(wanted))).tuples().all())
     addresses = [named.get(each, b"") if each else None for each in (stored.btf_id, stored.base_btf_id)]
     if _name(stored.body, addresses) != stored.address:
         raise Damaged(f"layout {layout_id}", "it is not what its address says")
-    return stored
 
 
 def btf(connection: Connection, decoder: Decoder, chunk_id: int) -> bytes:
     """The bytes of a BTF object. raises Damaged"""
     found = chunks.fetch(connection, [chunk_id])
     return decoder.rows(found[chunk_id], found).tobytes()
+
+
+def _seal(stored: StoredLayout) -> bytes:
+    return seal((stored.id, stored.address, stored.body, stored.btf_id, stored.base_btf_id))
 
 
 def _name(body: bytes, addresses: list[bytes | None]) -> bytes:

@@ -6,15 +6,18 @@ import logging
 import sqlite3
 import time
 from contextlib import closing
+from functools import cache
 from pathlib import Path
 
-from alembic import command
 from alembic.config import Config
+from alembic.runtime.environment import EnvironmentContext
+from alembic.script import ScriptDirectory
 from sqlalchemy.exc import SQLAlchemyError
 
 import app as package
 from app.history.database import Database
 from app.history.errors import DatabaseUnusable
+from app.history.tables import Base
 
 log = logging.getLogger("bpf_atlas.history")
 
@@ -38,15 +41,31 @@ def upgrade(database: Database, found: str) -> None:
         )
         copy(database.path, kept)
         log.warning("the history has schema %s; a copy of it is kept at %s, and it is brought up to date", found, kept)
-    config = Config()
-    config.set_main_option("script_location", str(folder()))
     try:
-        with database.engine.connect() as connection:
-            config.attributes["connection"] = connection
-            command.upgrade(config, "head")
+        with database.engine.connect() as connection, _environment() as environment:
+            environment.configure(connection=connection, target_metadata=Base.metadata, render_as_batch=True)
+            with environment.begin_transaction():
+                environment.run_migrations()
             connection.commit()
     except SQLAlchemyError as problem:
         raise DatabaseUnusable(database.shown, str(getattr(problem, "orig", problem))) from problem
+
+
+@cache
+def scripts() -> ScriptDirectory:
+    """All migrations, read once: a process that is about to give up its rights may not be able to later."""
+    found = ScriptDirectory(str(folder()))
+    found.get_current_head()
+    return found
+
+
+def _environment() -> EnvironmentContext:
+    """What migrations/env.py does for the command line of Alembic, without reading it."""
+
+    def steps(current: tuple[str, ...] | str, _context: object) -> object:
+        return scripts()._upgrade_revs("head", current)  # type: ignore[arg-type]  # noqa: SLF001  (as alembic.command)
+
+    return EnvironmentContext(Config(), scripts(), fn=steps, destination_rev="head")
 
 
 def copy(source: Path, target: Path) -> None:

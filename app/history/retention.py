@@ -14,7 +14,7 @@ import numpy as np
 from sqlalchemy import ColumnElement, Connection, delete, exists, func, or_, select, text, update
 from sqlalchemy.orm import aliased
 
-from app.history import chunks, codec
+from app.history import chunks, codec, snapshots
 from app.history.chunks import Decoder, NewChunk, Stored
 from app.history.codec import Codec, Rows
 from app.history.database import Database
@@ -89,7 +89,18 @@ def thin(database: Database, now_ns: int) -> int:
     for each in found:
         by_series.setdefault(each.series_id, []).append(each)
     gone = [number for which, taken in by_series.items() for number in surplus(taken, now_ns, newest[which])]
-    return forget(database, gone)
+    return forget(database, _sound(database, gone))
+
+
+def _sound(database: Database, ids: Sequence[int]) -> list[int]:
+    """Those whose rows are what was stored: a damaged one may have had a label."""
+    found: list[int] = []
+    with database.reading() as connection:
+        for start in range(0, len(ids), chunks.QUERY_IDS):
+            query = select(Snapshot).where(Snapshot.id.in_(ids[start : start + chunks.QUERY_IDS]))
+            rows = connection.execute(query).mappings()
+            found += [row["id"] for row in rows if snapshots.seal_of(dict(row)) == row["seal"]]
+    return found
 
 
 def forget(database: Database, ids: Sequence[int]) -> int:
@@ -112,7 +123,8 @@ def oldest(database: Database, limit: int) -> list[int]:
         .limit(limit)
     )
     with database.reading() as connection:
-        return list(connection.execute(query).scalars())
+        found = list(connection.execute(query).scalars())
+    return _sound(database, found)
 
 
 def collect(database: Database, moment: Callable[[], None] = lambda: None) -> Collected:
@@ -187,10 +199,11 @@ def _rebase(connection: Connection, limit: int) -> int:
     for number in ids:
         stored = found[number]
         new = _encoded_anew(stored, _living(stored, found, alive), found, decoder)
-        row = new.as_row()
-        row.pop("address")
-        connection.execute(update(Chunk).where(Chunk.id == number).values(**row))
         new.id = number
+        row = new.as_row()
+        for name in ("id", "address"):
+            row.pop(name)
+        connection.execute(update(Chunk).where(Chunk.id == number).values(**row))
         found[number] = chunks.as_stored(new)
     return len(ids)
 

@@ -16,6 +16,7 @@ import zstandard
 from numpy.typing import NDArray
 from sqlalchemy import Connection, insert, select
 
+from app.history import numbers
 from app.history.chunks import QUERY_IDS
 from app.history.codec import Bytes2d
 from app.history.errors import Damaged
@@ -130,21 +131,23 @@ def unpack(body: bytes, entries: int, key_width: int, value_width: int) -> Piece
 def add(connection: Connection, name: bytes, pieces: Pieces) -> tuple[int, int]:
     """Put a root in, with what it uses: (id, bytes of its body)."""
     body = pack(pieces)
-    number = connection.execute(
-        insert(Root).returning(Root.id),
+    number = numbers.take(connection, Root)[0]
+    connection.execute(
+        insert(Root),
         {
+            "id": number,
             "address": name,
             "entries": pieces.entries,
             "key_width": pieces.key_width,
             "value_width": pieces.value_width,
             "body": body,
-            "seal": _seal(name, pieces.entries, pieces.key_width, pieces.value_width, body),
+            "seal": _seal(number, name, pieces.entries, pieces.key_width, pieces.value_width, body),
         },
-    ).scalar_one()
+    )
     uses = [{"root_id": number, "chunk_id": each} for each in pieces.chunk_ids]
     if uses:
         connection.execute(insert(Use), uses)
-    return int(number), len(body)
+    return number, len(body)
 
 
 def find(connection: Connection, name: bytes) -> int:
@@ -167,7 +170,7 @@ def load_many(connection: Connection, root_ids: list[int]) -> dict[int, Pieces]:
                 Root.id.in_(some)
             )
         ):
-            if _seal(row.address, row.entries, row.key_width, row.value_width, row.body) != row.seal:
+            if _seal(row.id, row.address, row.entries, row.key_width, row.value_width, row.body) != row.seal:
                 raise Damaged(f"the list of chunks {row.id}", "its bytes are not those that were stored")
             try:
                 found[row.id] = unpack(row.body, row.entries, row.key_width, row.value_width)
@@ -179,5 +182,15 @@ def load_many(connection: Connection, root_ids: list[int]) -> dict[int, Pieces]:
     return found
 
 
-def _seal(name: bytes, entries: int, key_width: int, value_width: int, body: bytes) -> bytes:
-    return seal((name, entries, key_width, value_width, body))
+def counts(connection: Connection, root_ids: list[int]) -> dict[int, int]:
+    """Entries of some roots, by id."""
+    found: dict[int, int] = {}
+    wanted = list(dict.fromkeys(root_ids))
+    for start in range(0, len(wanted), QUERY_IDS):
+        query = select(Root.id, Root.entries).where(Root.id.in_(wanted[start : start + QUERY_IDS]))
+        found.update(connection.execute(query).tuples().all())
+    return found
+
+
+def _seal(number: int, name: bytes, entries: int, key_width: int, value_width: int, body: bytes) -> bytes:
+    return seal((number, name, entries, key_width, value_width, body))

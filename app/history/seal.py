@@ -14,7 +14,8 @@ import xxhash
 from numpy.typing import NDArray
 
 ADDRESS_BYTES = 32
-Part = bytes | str | int | memoryview | None
+Part = bytes | str | int | float | memoryview | None
+"""A float is never sealed, but SQLite gives one where a damaged row says so."""
 
 
 def address(data: bytes | memoryview | NDArray[np.uint8]) -> bytes:
@@ -37,8 +38,11 @@ def seal(parts: Iterable[Part]) -> bytes:
             state.update(b"n")
         elif isinstance(part, int):
             state.update(struct.pack("<cq", b"i", part))
+        elif isinstance(part, float):
+            state.update(b"f")
         else:
-            data = part.encode("utf-8", "surrogatepass") if isinstance(part, str) else part
-            state.update(struct.pack("<cQ", b"s", len(data)))
+            # Bytes and text of one length are one bit apart in SQLite's rows.
+            kind, data = (b"t", part.encode("utf-8", "surrogatepass")) if isinstance(part, str) else (b"s", part)
+            state.update(struct.pack("<cQ", kind, len(data)))
             state.update(data)
     return state.digest()

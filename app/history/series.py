@@ -7,6 +7,7 @@ from typing import cast
 
 from sqlalchemy import Connection, func, insert, select, update
 
+from app.history import numbers
 from app.history.errors import Damaged
 from app.history.seal import Part, seal
 from app.history.tables import Series, Snapshot
@@ -51,13 +52,19 @@ class Extent:
     bytes_added: int
 
 
-_COLUMNS = tuple(column for column in Series.__table__.columns if column.name not in {"id", "seal"})
+_COLUMNS = tuple(column for column in Series.__table__.columns if column.name != "seal")
 
 
-def every(connection: Connection) -> list[SeriesFacts]:
-    """All of them, by host and name. raises Damaged"""
+def every(connection: Connection, damaged: list[Damaged]) -> list[SeriesFacts]:
+    """All that are sound, by host and name; what is wrong with the others is put into `damaged`."""
     rows = connection.execute(select(Series).order_by(Series.host, Series.name, Series.pin, Series.id)).mappings()
-    return [_facts(dict(row)) for row in rows]
+    found: list[SeriesFacts] = []
+    for row in rows:
+        try:
+            found.append(_facts(dict(row)))
+        except Damaged as damage:
+            damaged.append(damage)
+    return found
 
 
 def load(connection: Connection, series_id: int) -> SeriesFacts | None:
@@ -87,8 +94,9 @@ def add(connection: Connection, of: Identity, *, at_ns: int, map_id: int, boot_i
     facts = SeriesFacts(
         id=0, of=of, first_seen_ns=at_ns, last_seen_ns=at_ns, checked_ns=0, map_id=map_id, boot_id=boot_id
     )
-    number = connection.execute(insert(Series).returning(Series.id), _row(facts)).scalar_one()
-    return replace(facts, id=number)
+    facts = replace(facts, id=numbers.take(connection, Series)[0])
+    connection.execute(insert(Series), _row(facts))
+    return facts
 
 
 def store(connection: Connection, *changed: SeriesFacts) -> None:
@@ -117,6 +125,7 @@ def extents(connection: Connection) -> dict[int, Extent]:
 
 def _row(facts: SeriesFacts) -> dict[str, object]:
     row: dict[str, object] = {
+        "id": facts.id,
         "host": facts.of.host,
         "pin": facts.of.pin,
         "name": facts.of.name,

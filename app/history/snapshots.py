@@ -11,7 +11,7 @@ from typing import cast
 import numpy as np
 from sqlalchemy import Connection, insert, select
 
-from app.history import chunks, codec, roots
+from app.history import chunks, codec, numbers, roots
 from app.history.chunks import Decoder, NewChunk, Stored
 from app.history.codec import Bytes2d, Rows
 from app.history.database import Database
@@ -142,18 +142,17 @@ def commit(connection: Connection, made: Draft, about: About) -> Kept:
 def add(connection: Connection, about: About, *, root_id: int, bytes_added: int) -> Kept:
     """One more snapshot of a root."""
     row: dict[str, object] = {name: getattr(about, name) for name in About.__slots__}
-    row.update(root_id=root_id, bytes_added=bytes_added)
+    row.update(id=numbers.take(connection, Snapshot)[0], root_id=root_id, bytes_added=bytes_added)
     row["seal"] = seal_of(row)
-    number = connection.execute(insert(Snapshot).returning(Snapshot.id), row).scalar_one()
-    return as_kept({**row, "id": number})
+    connection.execute(insert(Snapshot), row)
+    return as_kept(row)
 
 
-_COLUMNS = tuple(column for column in Snapshot.__table__.columns if column.name != "seal")
-SEALED = tuple(column.name for column in _COLUMNS if column.name != "id")
+SEALED = tuple(column.name for column in Snapshot.__table__.columns if column.name != "seal")
 
 
 def seal_of(row: dict[str, object]) -> bytes:
-    """Seal of a snapshot's row; its own number and those of what it points to depend on the database and are left out."""
+    """Seal of a snapshot's row, its own number and those of what it points to included."""
     return seal(cast("Part", row[name]) for name in SEALED)
 
 

@@ -5,7 +5,18 @@ Rows that mean something by themselves carry a checksum of what is in them (seal
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, ForeignKey, Index, Integer, LargeBinary, MetaData, Text, UniqueConstraint
+from sqlalchemy import (
+    BigInteger,
+    Dialect,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+)
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 HEAD = "0001"
@@ -16,6 +27,19 @@ FORMAT = 1
 _NEVER_AGAIN = {"sqlite_autoincrement": True}
 """A number that was given once is not given again after its row went: readers remember them."""
 ID = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers rows by itself only in an INTEGER
+
+
+class Blob(TypeDecorator[bytes]):
+    """Bytes, handed on as the driver gives them: where a damaged row holds a number, a seal is to see that number."""
+
+    impl = LargeBinary
+    cache_ok = True
+
+    def bind_processor(self, dialect: Dialect) -> None:
+        """Nothing is to be done."""
+
+    def result_processor(self, dialect: Dialect, coltype: object) -> None:
+        """Nothing is to be done."""
 
 
 class Base(DeclarativeBase):
@@ -36,8 +60,8 @@ class Meta(Base):
 
     __tablename__ = "meta"
     name: Mapped[str] = mapped_column(Text, primary_key=True)
-    value: Mapped[bytes] = mapped_column(LargeBinary)
-    seal: Mapped[bytes] = mapped_column(LargeBinary)
+    value: Mapped[bytes] = mapped_column(Blob)
+    seal: Mapped[bytes] = mapped_column(Blob)
 
 
 class Series(Base):
@@ -62,22 +86,24 @@ class Series(Base):
     map_id: Mapped[int] = mapped_column(BigInteger)
     """Of the newest map, for people to see."""
     boot_id: Mapped[str] = mapped_column(Text)
-    settings: Mapped[bytes] = mapped_column(LargeBinary)
+    settings: Mapped[bytes] = mapped_column(Blob)
     """What people chose for it (ignore-rules), msgpack."""
-    seal: Mapped[bytes] = mapped_column(LargeBinary)
+    seal: Mapped[bytes] = mapped_column(Blob)
 
 
 class Layout(Base):
     """What the bytes of a snapshot mean; opaque here."""
 
     __tablename__ = "layout"
+    __table_args__ = (_NEVER_AGAIN,)
     id: Mapped[int] = mapped_column(ID, primary_key=True)
-    address: Mapped[bytes] = mapped_column(LargeBinary, unique=True)
+    address: Mapped[bytes] = mapped_column(Blob, unique=True)
     """BLAKE2b-256 of the body and of the addresses of the two chunks."""
-    body: Mapped[bytes] = mapped_column(LargeBinary)
+    body: Mapped[bytes] = mapped_column(Blob)
     btf_id: Mapped[int | None] = mapped_column(ForeignKey("chunk.id"), index=True)
     base_btf_id: Mapped[int | None] = mapped_column(ForeignKey("chunk.id"), index=True)
     """Of split BTF: what it is split from."""
+    seal: Mapped[bytes] = mapped_column(Blob)
 
 
 class Chunk(Base):
@@ -86,7 +112,7 @@ class Chunk(Base):
     __tablename__ = "chunk"
     __table_args__ = (_NEVER_AGAIN,)
     id: Mapped[int] = mapped_column(ID, primary_key=True)
-    address: Mapped[bytes] = mapped_column(LargeBinary, unique=True)
+    address: Mapped[bytes] = mapped_column(Blob, unique=True)
     """BLAKE2b-256 of the bytes, however they are encoded."""
     codec: Mapped[int] = mapped_column(Integer)
     width: Mapped[int] = mapped_column(Integer)
@@ -96,8 +122,8 @@ class Chunk(Base):
     """The chunk that a delta is against."""
     depth: Mapped[int] = mapped_column(Integer)
     """Deltas to undo before the bytes are whole."""
-    data: Mapped[bytes] = mapped_column(LargeBinary)
-    seal: Mapped[bytes] = mapped_column(LargeBinary)
+    data: Mapped[bytes] = mapped_column(Blob)
+    seal: Mapped[bytes] = mapped_column(Blob)
 
 
 class Root(Base):
@@ -106,13 +132,13 @@ class Root(Base):
     __tablename__ = "root"
     __table_args__ = (_NEVER_AGAIN,)
     id: Mapped[int] = mapped_column(ID, primary_key=True)
-    address: Mapped[bytes] = mapped_column(LargeBinary, unique=True)
+    address: Mapped[bytes] = mapped_column(Blob, unique=True)
     """BLAKE2b-256 over the addresses of all its chunks: two roots of one address hold the same entries."""
     entries: Mapped[int] = mapped_column(BigInteger)
     key_width: Mapped[int] = mapped_column(Integer)
     value_width: Mapped[int] = mapped_column(Integer)
-    body: Mapped[bytes] = mapped_column(LargeBinary)
-    seal: Mapped[bytes] = mapped_column(LargeBinary)
+    body: Mapped[bytes] = mapped_column(Blob)
+    seal: Mapped[bytes] = mapped_column(Blob)
 
 
 class Use(Base):
@@ -147,4 +173,4 @@ class Snapshot(Base):
     bytes_added: Mapped[int] = mapped_column(BigInteger)
     notes: Mapped[str] = mapped_column(Text)
     """A sentence a line."""
-    seal: Mapped[bytes] = mapped_column(LargeBinary)
+    seal: Mapped[bytes] = mapped_column(Blob)

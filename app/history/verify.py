@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from sqlalchemy import Connection, Select, select, text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import InstrumentedAttribute
 
-from app.history import chunks, layouts, roots, series, snapshots
+from app.history import chunks, content, layouts, roots, series, snapshots
 from app.history.chunks import Decoder, check_content
 from app.history.errors import Damaged
 from app.history.history import checked, fact
@@ -33,42 +33,45 @@ class Problem:
 
 def verify(connection: Connection, progress: Progress = lambda *_: None) -> Iterator[Problem]:
     """Every problem there is; none where the history is sound. `progress` is told (what, done, of)."""
-    if connection.dialect.name == "sqlite":
-        yield from _sqlite(connection)
-    bad: set[int] = set()
-    for problem, number in _chunks(connection, progress):
-        bad.add(number)
+    torn = False
+    for problem in _structure(connection):
+        torn = True
         yield problem
-    yield from _roots(connection, bad, progress)
-    yield from _rows(connection, "layout", Layout.id, lambda number: layouts.load(connection, number))
-    yield from _rows(connection, "series", Series.id, lambda number: series.load(connection, number))
-    yield from _rows(connection, "snapshot s", Snapshot.id, lambda number: _snapshot(connection, number))
-    for name in _asked(connection, select(Meta.name)):
+    bad: set[int] = set()
+    sections = (
+        ("chunks", _chunks(connection, bad, progress)),
+        ("lists of chunks", _roots(connection, bad, progress)),
+        ("layouts", _rows(connection, "layout", Layout.id, lambda number: layouts.check(connection, number))),
+        ("series", _rows(connection, "series", Series.id, lambda number: series.load(connection, number))),
+        ("snapshots", _rows(connection, "snapshot s", Snapshot.id, lambda number: _snapshot(connection, number))),
+        ("notes", _notes(connection)),
+    )
+    for name, problems in sections:
         try:
-            fact(connection, name)
-        except Damaged as damage:
-            yield Problem(damage.what, damage.why)
+            yield from problems
+        except SQLAlchemyError as problem:
+            torn = True
+            yield Problem(f"the table of {name}", _reason(connection, problem))
+    if torn:
+        # Rows may be missing from what says which snapshot needs what: each is read whole.
+        yield from _one_by_one(connection, progress)
 
 
-def _snapshot(connection: Connection, number: int) -> None:
-    row = snapshots.load(connection, number)
-    if row is None:
-        raise Damaged(f"snapshot s{number}", "it is not there")
-    checked(row)
-
-
-def _sqlite(connection: Connection) -> Iterator[Problem]:
+def _structure(connection: Connection) -> Iterator[Problem]:
+    """What SQLite itself finds; PostgreSQL has its own programs for this."""
+    if connection.dialect.name != "sqlite":
+        return
     try:
         for (line,) in connection.execute(text("PRAGMA integrity_check(20)")):
             if line != "ok":
                 yield Problem("the database file", str(line))
         for row in connection.execute(text("PRAGMA foreign_key_check")):
             yield Problem(f"row {row[1]} of {row[0]}", f"what it refers to in {row[2]} is not there")
-    except DBAPIError as problem:
-        yield Problem("the database file", str(problem.orig))
+    except SQLAlchemyError as problem:
+        yield Problem("the database file", _reason(connection, problem))
 
 
-def _chunks(connection: Connection, progress: Progress) -> Iterator[tuple[Problem, int]]:
+def _chunks(connection: Connection, bad: set[int], progress: Progress) -> Iterator[Problem]:
     ids = _asked(connection, select(Chunk.id).order_by(Chunk.id))
     decoder = Decoder(cache_bytes=64 << 20)
     for start in range(0, len(ids), STEP):
@@ -78,11 +81,13 @@ def _chunks(connection: Connection, progress: Progress) -> Iterator[tuple[Proble
             found = chunks.fetch(connection, some)
             for number in some:
                 check_content(found[number], decoder.rows(found[number], found))
-        except (Damaged, DBAPIError, KeyError):
+        except (Damaged, SQLAlchemyError):
+            connection.rollback()
             for number in some:
                 problem = _chunk(connection, number)
                 if problem is not None:
-                    yield problem, number
+                    bad.add(number)
+                    yield problem
 
 
 def _chunk(connection: Connection, number: int) -> Problem | None:
@@ -91,8 +96,8 @@ def _chunk(connection: Connection, number: int) -> Problem | None:
         check_content(found[number], Decoder(cache_bytes=0).rows(found[number], found))
     except Damaged as damage:
         return Problem(damage.what, damage.why, _needing(connection, number))
-    except DBAPIError as problem:
-        return Problem(f"chunk {number}", str(problem.orig), _needing(connection, number))
+    except SQLAlchemyError as problem:
+        return Problem(f"chunk {number}", _reason(connection, problem), _needing(connection, number))
     return None
 
 
@@ -113,22 +118,24 @@ def _roots(connection: Connection, bad: set[int], progress: Progress) -> Iterato
         if done % STEP == 0:
             progress("lists of chunks", done, len(ids))
         try:
-            pieces = roots.load(connection, number)
-            if bad.intersection(pieces.chunk_ids):
-                continue  # named already, with the chunk
-            addresses = chunks.addresses_of(connection, pieces.chunk_ids)
-            named = connection.execute(select(Root.address).where(Root.id == number)).scalar_one()
-            uses = set(connection.execute(select(Use.chunk_id).where(Use.root_id == number)).scalars())
-            if set(addresses) != set(pieces.chunk_ids) or roots.address_of(pieces, addresses) != named:
-                raise Damaged(f"the list of chunks {number}", "its chunks are not those that its address says")
-            if uses != set(pieces.chunk_ids):
-                raise Damaged(
-                    f"the list of chunks {number}", "what keeps its chunks from being deleted is not complete"
-                )
+            _root(connection, number, bad)
         except Damaged as damage:
             yield Problem(damage.what, damage.why, _of_root(connection, number))
-        except DBAPIError as problem:
-            yield Problem(f"the list of chunks {number}", str(problem.orig), _of_root(connection, number))
+        except SQLAlchemyError as problem:
+            yield Problem(f"the list of chunks {number}", _reason(connection, problem), _of_root(connection, number))
+
+
+def _root(connection: Connection, number: int, bad: set[int]) -> None:
+    pieces = roots.load(connection, number)
+    if bad.intersection(pieces.chunk_ids):
+        return  # named already, with the chunk
+    addresses = chunks.addresses_of(connection, pieces.chunk_ids)
+    named = connection.execute(select(Root.address).where(Root.id == number)).scalar_one()
+    uses = set(_asked(connection, select(Use.chunk_id).where(Use.root_id == number)))
+    if set(addresses) != set(pieces.chunk_ids) or roots.address_of(pieces, addresses) != named:
+        raise Damaged(f"the list of chunks {number}", "its chunks are not those that its address says")
+    if uses != set(pieces.chunk_ids):
+        raise Damaged(f"the list of chunks {number}", "what keeps its chunks from being deleted is not complete")
 
 
 def _of_root(connection: Connection, number: int) -> tuple[str, ...]:
@@ -136,22 +143,72 @@ def _of_root(connection: Connection, number: int) -> tuple[str, ...]:
     return tuple(f"s{each}" for each in _asked(connection, query))
 
 
+def _snapshot(connection: Connection, number: int) -> None:
+    row = snapshots.load(connection, number)
+    if row is None:
+        raise Damaged(f"snapshot s{number}", "it is not there")
+    checked(row)
+
+
 def _rows(
     connection: Connection, what: str, column: InstrumentedAttribute[int], load: Callable[[int], object]
 ) -> Iterator[Problem]:
     for number in _asked(connection, select(column).order_by(column)):
+        refs = (f"s{number}",) if what == "snapshot s" else ()
         try:
             load(number)
         except Damaged as damage:
-            refs = (f"s{number}",) if what == "snapshot s" else ()
             yield Problem(damage.what, damage.why, refs)
-        except DBAPIError as problem:
-            yield Problem(f"{what} {number}", str(problem.orig))
+        except SQLAlchemyError as problem:
+            yield Problem(f"{what.removesuffix(' s')} {number}", _reason(connection, problem), refs)
+
+
+def _notes(connection: Connection) -> Iterator[Problem]:
+    for name in _asked(connection, select(Meta.name)):
+        try:
+            fact(connection, name)
+        except Damaged as damage:
+            yield Problem(damage.what, damage.why)
+
+
+def _one_by_one(connection: Connection, progress: Progress) -> Iterator[Problem]:
+    try:
+        ids = _asked(connection, select(Snapshot.id).order_by(Snapshot.id))
+    except SQLAlchemyError:
+        # Every number that was ever given: one of a page that cannot be read cannot be listed either.
+        connection.rollback()
+        ids = list(range(1, _last(connection) + 1))
+    decoder = Decoder()
+    for done, number in enumerate(ids):
+        if done % STEP == 0:
+            progress("snapshots", done, len(ids))
+        try:
+            row = snapshots.load(connection, number)
+            if row is not None:
+                kept = checked(row)
+                content.read(connection, decoder, kept.root_id, check=check_content)
+                layouts.check(connection, kept.layout_id)
+        except Damaged as damage:
+            yield Problem(damage.what, damage.why, (f"s{number}",))
+        except SQLAlchemyError as problem:
+            yield Problem(f"snapshot s{number}", _reason(connection, problem), (f"s{number}",))
+
+
+def _last(connection: Connection) -> int:
+    if connection.dialect.name != "sqlite":
+        return 0
+    try:
+        return int(connection.execute(text("SELECT seq FROM sqlite_sequence WHERE name = 'snapshot'")).scalar_one())
+    except SQLAlchemyError:
+        return 0
 
 
 def _asked(connection: Connection, query: Select[Item]) -> list[Item]:
-    """A column; what a torn table does not give is named elsewhere."""
-    try:
-        return list(connection.execute(query).scalars())
-    except DBAPIError:
-        return []
+    """A column."""
+    return list(connection.execute(query).scalars())
+
+
+def _reason(connection: Connection, problem: SQLAlchemyError) -> str:
+    """What the database said; PostgreSQL answers nothing more in a transaction that had an error."""
+    connection.rollback()
+    return str(getattr(problem, "orig", problem))

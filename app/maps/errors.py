@@ -43,6 +43,7 @@ class CannotList(MapsError):
 
     def __init__(self, type_name: str, why: str, instead: str) -> None:
         super().__init__(f"the entries of this {type_name} cannot be listed: {why}. {instead}".rstrip())
+        self.why = why
 
 
 class CannotLookUp(MapsError):

@@ -6,6 +6,7 @@ import threading
 from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from app.btf.errors import BtfError
 from app.btf.parse import Btf, parse
@@ -21,6 +22,16 @@ from app.wire.bodies import MapFacts
 
 VMLINUX = Path("/sys/kernel/btf/vmlinux")
 KEPT_BTFS = 64
+
+
+class Types(Protocol):
+    """Where types come from: the host's BTF objects, or those that were stored with a snapshot."""
+
+    def get(self, btf_id: int) -> Btf:
+        """The BTF object of an id. raises BtfError, ObjectGone"""
+
+    def vmlinux(self) -> Btf:
+        """The kernel's own types. raises BtfError"""
 
 
 class Btfs:
@@ -92,8 +103,11 @@ class Schema:
     """Why something is shown as bytes."""
 
 
-def schema_of(facts: MapFacts, kind: Kind, btfs: Btfs) -> Schema:
-    """Layout of one map. Whatever is wrong with its BTF ends as a note and bytes, never as an error."""
+def schema_of(facts: MapFacts, kind: Kind, btfs: Types, *, n_cpus: int | None = None) -> Schema:
+    """Layout of one map. Whatever is wrong with its BTF ends as a note and bytes, never as an error.
+
+    n_cpus  possible CPUs of the host that the map is of; None: of this one
+    """
     notes: list[str] = []
     btf: Btf | None = None
     key_id, value_id, source = facts.btf_key_type_id, facts.btf_value_type_id, "none"
@@ -106,7 +120,7 @@ def schema_of(facts: MapFacts, kind: Kind, btfs: Btfs) -> Schema:
             source = "the map's BTF"
     except (BtfError, KernelError) as problem:
         notes.append(f"shown as bytes, since its BTF cannot be used: {problem}")
-    n_cpus = possible_cpus() if kind.per_cpu else 0
+    n_cpus = (possible_cpus() if n_cpus is None else n_cpus) if kind.per_cpu else 0
     datasec = btf is not None and value_id != 0 and isinstance(_type(btf, value_id), Datasec)
     key = _plan(btf, key_id, facts.key_size)
     value = _plan(btf, value_id, facts.value_size)

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from app.columns.table import Layout, Table
 from app.maps import owners, rings
 from app.maps.errors import CannotList
-from app.maps.hiding import NOTE, cleared, hide
-from app.maps.kinds import Enumerate
-from app.maps.layouts import hides_values
+from app.maps.hiding import NOTE, Mask, cleared, hide
+from app.maps.kinds import Enumerate, Kind
+from app.maps.layouts import Schema, hides_values
 from app.maps.opening import OpenMap
 from app.maps.walk import Completeness, Progress, Reading, read_all, read_first
 from app.uapi.errors import KernelError, NotSupported
 from app.uapi.kernel import MapReader
+from app.wire.bodies import MapFacts
 
 DEFAULT_LIMIT = 4_000_000
 
@@ -86,18 +87,22 @@ def first_sheet(opened: OpenMap, *, count: int) -> Sheet | None:
 
 def sheet_of(opened: OpenMap, reading: Reading) -> Sheet:
     """Lay out a reading of this map."""
-    schema = opened.schema
-    reading = cleared(reading, opened.mask)
-    if opened.facts.frozen and reading.completeness is Completeness.WALKED:
+    return lay_out(opened.schema, opened.kind, opened.facts, opened.mask, reading)
+
+
+def lay_out(schema: Schema, kind: Kind, facts: MapFacts, mask: Mask, reading: Reading) -> Sheet:
+    """Lay out a reading of a map, live or stored; what `mask` hides is zeroed."""
+    reading = cleared(reading, mask)
+    if facts.frozen and reading.completeness is Completeness.WALKED:
         reading = dataclasses.replace(reading, completeness=Completeness.EXACT)
-    values, size = reading.values, opened.facts.value_size
-    if opened.kind.per_cpu:
+    values, size = reading.values, facts.value_size
+    if kind.per_cpu:
         n_cpus = schema.layout.n_cpus
         values = values.reshape(len(reading), n_cpus, values.shape[1] // n_cpus)[:, :, :size]
     elif values.shape[1] != size:  # a type newer than ours: room for every CPU was made
         values = values[:, :size]
     table = Table(schema.layout, reading.keys, values)
-    notes = (*reading.notes, *schema.notes, *((NOTE,) if opened.mask.any() else ()))
+    notes = (*reading.notes, *schema.notes, *((NOTE,) if mask.any() else ()))
     return Sheet(table=table, json_layout=schema.json_layout, reading=reading, notes=notes)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 
-ROOMS = ("app.web", "app.maps", "app.columns", "app.btf", "app.wire")
+ROOMS = ("app.web", "app.timeline", "app.history", "app.maps", "app.columns", "app.btf", "app.wire")
 LATE = (
     # gunicorn, flask and werkzeug load these by name, or in the function that needs them
     "gunicorn.glogging", "gunicorn.workers.gthread", "gunicorn.http.wsgi", "werkzeug.debug.tbtools", "werkzeug.formparser",
@@ -17,6 +17,7 @@ LATE = (
     "json", "ipaddress", "zoneinfo", "dataclasses", "uuid", "enum", "datetime", "_strptime", "traceback", "linecache",
     "tokenize", "concurrent.futures.thread", "mimetypes", "html", "random", "secrets", "statistics", "unicodedata",
     "encodings.idna", "encodings.ascii", "encodings.latin_1", "encodings.utf_8", "encodings.unicode_escape", "stringprep",
+    "sqlalchemy.dialects.sqlite.pysqlite", "sqlalchemy.dialects.postgresql.psycopg", "zstandard", "xxhash",
     "email.message", "email.utils", "http.cookies", "urllib.request", "multiprocessing.util",
 )  # fmt: skip
 

@@ -16,6 +16,10 @@ class AskingEdits(Asking):
         """Say what this person may do with a map. raises ObjectGone"""
         return self._plain(Verb.MAY, edits.AskMay(credential, map_id), edits.May)
 
+    def hidden(self, credential: Credential, name: str, pins: tuple[str, ...], kind: int) -> tuple[str, ...]:
+        """Patterns of paths that this person may not see of a map that had this name, these pins and this type."""
+        return self._plain(Verb.HIDDEN, edits.AskHidden(credential, name, pins, kind), edits.Hidden).patterns
+
     def edit(self, credential: Credential, edit: edits.Edit, reason: str, *, dry_run: bool) -> edits.Report:
         """Plan an edit, or do it. raises NotAllowed, NeedsWriteSession, EditsOff, TooFast, BadField, MapChanged, CannotRecord"""
         return self._plain(Verb.EDIT, edits.AskEdit(credential, edit, reason, dry_run), edits.Report)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from enum import IntEnum
 from typing import Protocol, TypeVar
 
 from app.wire import bodies
-from app.wire.verbs import Verb
 
 _Answer = TypeVar("_Answer", bound=bodies.Body)
 
@@ -13,7 +13,7 @@ _Answer = TypeVar("_Answer", bound=bodies.Body)
 class Transport(Protocol):
     """How a question reaches its handler: connection.SocketTransport, or app.broker.local."""
 
-    def ask(self, verb: Verb, question: bodies.Body) -> tuple[bodies.Body, int | None]:
+    def ask(self, verb: IntEnum, question: bodies.Body) -> tuple[bodies.Body, int | None]:
         """Give the answer's body, of the verb's own type, and the descriptor that came with it (the caller's to close)."""
 
     def close(self) -> None:
@@ -26,7 +26,7 @@ class Asking:
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
 
-    def _plain(self, verb: Verb, question: bodies.Body, wanted: type[_Answer]) -> _Answer:
+    def _plain(self, verb: IntEnum, question: bodies.Body, wanted: type[_Answer]) -> _Answer:
         answer, descriptor = self._transport.ask(verb, question)
         if not isinstance(answer, wanted) or descriptor is not None:
             raise TypeError(f"{verb.name} was answered with {type(answer).__name__}, descriptor {descriptor}")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 import os
 import socket
+from collections.abc import Collection, Mapping
+from enum import IntEnum
 from errno import ECONNRESET, EPIPE
 from pathlib import Path
 from threading import Lock
@@ -14,27 +16,39 @@ import msgspec
 from app.wire import bodies, fdpass, frame, refusals, sealed
 from app.wire.ask import Client
 from app.wire.errors import BadFrame, BrokerAbsent, BrokerClosed, BrokerSlow
-from app.wire.verbs import ONCE, SHAPES, Verb
+from app.wire.verbs import ONCE, SHAPES, Shape
 
 _IDLE_LIMIT = 8
 
 _encoder = msgspec.msgpack.Encoder()
-_decoders = {verb: msgspec.msgpack.Decoder(shape.answer) for verb, shape in SHAPES.items()}
 _refused = msgspec.msgpack.Decoder(bodies.Refused)
 
 
 class SocketTransport:
-    """Asks over the broker's socket."""
+    """Asks over a socket, the broker's unless its shapes are another's."""
 
-    def __init__(self, path: Path, timeout_s: float) -> None:
+    def __init__(
+        self,
+        path: Path,
+        timeout_s: float,
+        *,
+        shapes: Mapping[IntEnum, Shape] | None = None,
+        once: Collection[IntEnum] = ONCE,
+    ) -> None:
+        """`once`: questions that are never asked a second time because the first one's answer was lost."""
         self._path = path
         self._timeout_s = timeout_s
+        self._once = once
+        self._decoders = {
+            verb: msgspec.msgpack.Decoder(shape.answer)
+            for verb, shape in (SHAPES if shapes is None else shapes).items()
+        }
         self._lock = Lock()
         self._idle: list[socket.socket] = []
         self._pid = os.getpid()
         self._numbers = itertools.count(1)
 
-    def ask(self, verb: Verb, question: bodies.Body) -> tuple[bodies.Body, int | None]:
+    def ask(self, verb: IntEnum, question: bodies.Body) -> tuple[bodies.Body, int | None]:
         """See ask.Transport.
 
         raises  BrokerAbsent, BrokerClosed, BrokerSlow, BadFrame, and what the broker's Refused stands for
@@ -43,7 +57,7 @@ class SocketTransport:
         datagram = frame.question(verb, request_id, _encoder.encode(question))
         # A connection from the pool may have outlived its broker: what changes nothing is asked again on a new one then,
         # and what changes something goes over a new one at once.
-        sock = None if verb in ONCE else self._take()
+        sock = None if verb in self._once else self._take()
         if sock is not None:
             try:
                 received = self._exchange(sock, verb, datagram)
@@ -73,7 +87,7 @@ class SocketTransport:
         for sock in idle:
             sock.close()
 
-    def _exchange(self, sock: socket.socket, verb: Verb, datagram: bytes) -> tuple[bytes, list[int]]:
+    def _exchange(self, sock: socket.socket, verb: IntEnum, datagram: bytes) -> tuple[bytes, list[int]]:
         try:
             fdpass.send(sock, datagram)
             received = fdpass.receive_with(sock, frame.DATAGRAM_BYTES, frame.PASSED_LIMIT)
@@ -93,8 +107,7 @@ class SocketTransport:
             raise BrokerClosed(verb.name)
         return received
 
-    @staticmethod
-    def _read(verb: Verb, request_id: int, data: bytes, descriptors: list[int]) -> bodies.Body:
+    def _read(self, verb: IntEnum, request_id: int, data: bytes, descriptors: list[int]) -> bodies.Body:
         """Decode an answer; the body's descriptor is closed and taken out of `descriptors`."""
         head = frame.read_answer(data)
         in_file = head.place is frame.Place.MEMORY_FILE
@@ -104,7 +117,7 @@ class SocketTransport:
                 f"request {head.request_id} with {len(descriptors)}",
             )
         decoder: msgspec.msgpack.Decoder[bodies.Refused] | msgspec.msgpack.Decoder[bodies.Body]
-        decoder = _refused if head.outcome is frame.Outcome.REFUSED else _decoders[verb]
+        decoder = _refused if head.outcome is frame.Outcome.REFUSED else self._decoders[verb]
         try:
             if not in_file:
                 return decoder.decode(head.body)

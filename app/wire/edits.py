@@ -200,6 +200,22 @@ class May(Body, frozen=True):
     """Patterns of paths that this person sees no values of."""
 
 
+class AskHidden(Body, frozen=True):
+    """What this person may not see of a map of the past, named as it was."""
+
+    credential: Credential
+    name: str
+    pins: tuple[str, ...]
+    type: int
+
+
+class Hidden(Body, frozen=True):
+    """Answer to AskHidden."""
+
+    patterns: tuple[str, ...]
+    """Of paths, as `May.redacted`."""
+
+
 # ---- plans: many edits of one map, or one that waits for a second person ----------------------------------------------
 
 

@@ -16,6 +16,13 @@ class BrokerAbsent(WireError):
         super().__init__(f"no broker answers at {path} ({reason}); start one with `bpf-atlas serve`")
 
 
+class RecorderAbsent(WireError):
+    """Nobody listens at the recorder's socket."""
+
+    def __init__(self) -> None:
+        super().__init__("the recorder does not answer, so nothing can be written to the history now; its log says why")
+
+
 class BrokerClosed(WireError):
     """The broker closed the connection instead of answering: it does so with whom it does not know, and what it cannot read."""
 

@@ -55,11 +55,12 @@ class Verb(IntEnum):
     PLAN = 42
     PLANS = 43
     PLAN_STEP = 44
+    HIDDEN = 45
 
 
 ONCE = (
     frozenset(Verb)
-    - {Verb.SESSION, Verb.MAY, Verb.RECORDS, Verb.RECORD, Verb.PLAN, Verb.PLANS}
+    - {Verb.SESSION, Verb.MAY, Verb.HIDDEN, Verb.RECORDS, Verb.RECORD, Verb.PLAN, Verb.PLANS}
     - {verb for verb in Verb if verb <= Verb.INODE_STORAGE}
 )
 """Questions that change something: never asked a second time because the first one's answer was lost."""
@@ -118,4 +119,5 @@ SHAPES: dict[Verb, Shape] = {
     Verb.PLAN: Shape(edits.AskPlan, edits.Plan),
     Verb.PLANS: Shape(edits.AskPlans, edits.Plans),
     Verb.PLAN_STEP: Shape(edits.AskPlanStep, edits.PlanFacts),
+    Verb.HIDDEN: Shape(edits.AskHidden, edits.Hidden),
 }

@@ -79,10 +79,12 @@ def upgrade() -> None:
         sa.Column("body", sa.LargeBinary(), nullable=False),
         sa.Column("btf_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
         sa.Column("base_btf_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
+        sa.Column("seal", sa.LargeBinary(), nullable=False),
         sa.ForeignKeyConstraint(["base_btf_id"], ["chunk.id"], name=op.f("fk_layout_base_btf_id")),
         sa.ForeignKeyConstraint(["btf_id"], ["chunk.id"], name=op.f("fk_layout_btf_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_layout")),
         sa.UniqueConstraint("address", name=op.f("uq_layout_address")),
+        sqlite_autoincrement=True,
     )
     with op.batch_alter_table("layout", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_layout_base_btf_id"), ["base_btf_id"], unique=False)

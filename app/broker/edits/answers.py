@@ -56,12 +56,6 @@ def answer_may(host: Host, question: edits.AskMay, asker: Asker) -> Reply:
         refusal = _refusal(policy, actor, action, facts.name, pins, kind)
         acts.append(edits.MayAct(action, not why, not refusal, why or refusal))
     why = why_off(host)
-    hidden = [
-        pattern
-        for each in policy.redactions(map_name=facts.name, pins=pins, type_name=kind)
-        if actor.role in each.hide_from
-        for pattern in each.patterns
-    ]
     return Reply(
         edits.May(
             map=identity_of(facts),
@@ -69,9 +63,29 @@ def answer_may(host: Host, question: edits.AskMay, asker: Asker) -> Reply:
             why=why,
             actions=tuple(acts),
             write_until_s=actor.write_until_s,
-            redacted=tuple(dict.fromkeys(hidden)),
+            redacted=_hidden(policy, actor, facts.name, pins, kind),
         )
     )
+
+
+def answer_hidden(host: Host, question: edits.AskHidden, asker: Asker) -> Reply:
+    """Say what this person may not see of a map of the past: what the policy of now says of one so named."""
+    from app.broker.edits.identity import type_name
+
+    actor = host.desk.accounts.authorise(asker, question.credential)
+    policy = host.desk.policy.current()
+    return Reply(edits.Hidden(_hidden(policy, actor, question.name, question.pins, type_name(question.type))))
+
+
+def _hidden(policy: Policy, actor: Actor, name: str, pins: Sequence[str], kind: str) -> tuple[str, ...]:
+    """Patterns of paths, each once."""
+    hidden = [
+        pattern
+        for each in policy.redactions(map_name=name, pins=pins, type_name=kind)
+        if actor.role in each.hide_from
+        for pattern in each.patterns
+    ]
+    return tuple(dict.fromkeys(hidden))
 
 
 def _refusal(policy: Policy, actor: Actor, action: str, name: str, pins: Sequence[str], kind: str) -> str:

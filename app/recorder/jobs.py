@@ -1,0 +1,226 @@
+"""What others ask of the recorder: snapshots now, labels, deletions, imports. Work waits in a line for the one thread that writes."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from app.errors import AppError
+from app.history import archive
+from app.history.database import open_reading, sqlite_url
+from app.history.errors import NoSuchSnapshot
+from app.history.history import History
+from app.maps.opening import open_map
+from app.recorder.record import Recorder
+from app.timeline import taking
+from app.timeline.series_settings import settings_of
+from app.timeline.taking import Request
+from app.wire import recorder as wire
+from app.wire.errors import Declined, NotThere
+from app.wire.recorder import JobFacts
+
+log = logging.getLogger("bpf_atlas.recorder")
+
+KEPT_JOBS = 200
+Answer = TypeVar("Answer")
+MOST_WAITING = 1000
+
+
+@dataclass(slots=True)
+class Job:
+    """Work that takes a while, as its asker sees it."""
+
+    number: int
+    total: int
+    work: Callable[[Job], None]
+    state: str = "waiting"
+    done: int = 0
+    doing: str = ""
+    refs: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    finished: threading.Event = field(default_factory=threading.Event)
+
+    def facts(self) -> JobFacts:
+        """As it is now."""
+        return JobFacts(
+            id=self.number, state=self.state, done=self.done, total=self.total, doing=self.doing, refs=tuple(self.refs),
+            problems=tuple(self.problems),
+        )  # fmt: skip
+
+
+@dataclass(slots=True)
+class Jobs:
+    """The line, and what came of the last ones."""
+
+    recorder: Recorder
+    folder: Path
+    """Where files to be imported are put."""
+    _line: deque[Job] = field(default_factory=deque)
+    _known: OrderedDict[int, Job] = field(default_factory=OrderedDict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _next: int = 1
+    arrived: threading.Event = field(default_factory=threading.Event)
+
+    def work(self) -> bool:
+        """Do the first of the line; False where it is empty."""
+        with self._lock:
+            if not self._line:
+                return False
+            job = self._line.popleft()
+        job.state = "running"
+        try:
+            job.work(job)
+        except AppError as problem:
+            job.problems.append(str(problem))
+        except Exception as problem:  # (a bug in one job must not end the recorder; it is logged whole)
+            log.exception("a job failed")
+            job.problems.append(f"the recorder failed at this ({type(problem).__name__}); its log says how")
+        job.state, job.doing = "done", ""
+        job.finished.set()
+        return True
+
+    def take(self, asked: wire.AskTake) -> JobFacts:
+        """Snapshots of some maps."""
+        if asked.trigger not in {"manual", "pre-edit"}:
+            raise Declined(f"a snapshot that is asked for is manual or pre-edit, not {asked.trigger[:20]!r}")
+        request = Request(trigger=asked.trigger, author=asked.author[:100], label=asked.label[:200])
+
+        def work(job: Job) -> None:
+            for map_id in asked.map_ids:
+                try:
+                    self._take_one(job, map_id, request)
+                except AppError as problem:
+                    job.problems.append(f"#{map_id}: {problem}")
+                job.done += 1
+
+        return self._begin(len(asked.map_ids), work)
+
+    def import_file(self, asked: wire.AskImport) -> JobFacts:
+        """Take in a file of this folder."""
+        if "/" in asked.name or asked.name.startswith("."):
+            raise Declined("a file to be imported is named without a path")
+        path = self.folder / asked.name
+
+        def work(job: Job) -> None:
+            try:
+                source = History(open_reading(sqlite_url(path)))
+                try:
+                    kept = source.snapshots(limit=1 << 30)
+                    job.total = len(kept)
+
+                    def progress(done: int, _of: int) -> None:
+                        job.done = done
+
+                    made = archive.copy(source, self.recorder.writer, kept, progress, trigger="import")
+                    job.refs += [each.ref for each in made]
+                    job.done = len(kept)
+                finally:
+                    source.close()
+            finally:
+                path.unlink(missing_ok=True)
+
+        return self._begin(1, work)
+
+    def tidy(self, _asked: object) -> JobFacts:
+        """Thin and collect now."""
+
+        def work(job: Job) -> None:
+            job.doing = "thinning"
+            resting = self.recorder.clock.rests(time.monotonic())
+            if resting and "clock was set" in resting:
+                job.problems.append(resting)
+                return
+            job.doing = self.recorder.thin(time.monotonic(), time.time_ns())
+            job.done = 1
+
+        return self._begin(1, work)
+
+    def label(self, asked: wire.AskLabel) -> wire.Done:
+        """Label one, or take the label away."""
+        self._now(lambda: self.recorder.writer.label(asked.ref, asked.label))
+        return wire.Done(1)
+
+    def forget(self, asked: wire.AskForget) -> wire.Done:
+        """Delete some."""
+        return wire.Done(self._now(lambda: self.recorder.writer.forget(list(asked.refs))))
+
+    def ignore(self, asked: wire.AskIgnore) -> wire.Done:
+        """Set what comparisons of a map leave out."""
+
+        def work() -> None:
+            facts = self.recorder.writer.one_series(asked.series_id)
+            changed = msgspec.structs.replace(settings_of(facts), ignore=asked.patterns)
+            self.recorder.writer.touch(replace(facts, settings=msgspec.msgpack.encode(changed)))
+
+        self._now(work)
+        return wire.Done(len(asked.patterns))
+
+    def job(self, asked: wire.AskJob) -> JobFacts:
+        """How far one is. raises NotThere"""
+        with self._lock:
+            found = self._known.get(asked.id)
+        if found is None:
+            raise NotThere(f"there is no job {asked.id} any more")
+        return found.facts()
+
+    def state(self, _asked: object) -> wire.RecorderFacts:
+        """How the recorder is."""
+        return self.recorder.facts()
+
+    def _take_one(self, job: Job, map_id: int, request: Request) -> None:
+        recorder = self.recorder
+        series = recorder.series_of(map_id)
+        with open_map(recorder.client, recorder.types(), map_id) as opened:
+            name = opened.facts.name or f"#{map_id}"
+
+            def progress(entries: int) -> None:
+                job.doing = f"{name}: {entries:,} entries read"
+
+            kept = taking.take(recorder.writer, opened, series, recorder.boot_id, request, progress=progress)
+        if kept is not None:
+            recorder.taken += 1
+            job.refs.append(kept.ref)
+
+    def _now(self, work: Callable[[], Answer]) -> Answer:
+        """Short work, done by the writing thread while the asker waits. raises NotThere, Declined"""
+        found: list[Answer] = []
+        problems: list[AppError] = []
+
+        def run(_job: Job) -> None:
+            try:
+                found.append(work())
+            except AppError as problem:
+                problems.append(problem)
+
+        job = self._enqueue(1, run)
+        job.finished.wait()
+        if problems:
+            missing = isinstance(problems[0], NoSuchSnapshot)
+            raise (NotThere if missing else Declined)(str(problems[0])) from problems[0]
+        if not found:
+            raise Declined(job.problems[0] if job.problems else "it was not done")
+        return found[0]
+
+    def _begin(self, total: int, work: Callable[[Job], None]) -> JobFacts:
+        return self._enqueue(total, work).facts()
+
+    def _enqueue(self, total: int, work: Callable[[Job], None]) -> Job:
+        with self._lock:
+            if len(self._line) >= MOST_WAITING:
+                raise Declined(f"{MOST_WAITING} jobs wait already: try again later")
+            job = Job(self._next, total, work)
+            self._next += 1
+            self._line.append(job)
+            self._known[job.number] = job
+            while len(self._known) > KEPT_JOBS + MOST_WAITING:
+                self._known.popitem(last=False)
+        self.arrived.set()
+        return job

@@ -1,0 +1,319 @@
+"""The recorder's work: look at every map as often as its pace and the budget allow, keep what changed, thin what is old."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from app.errors import AppError
+from app.history import retention
+from app.history.errors import DatabaseUnusable
+from app.history.series import SeriesFacts
+from app.history.writer import Writer
+from app.maps.catalog import Listing, MapRow, listing
+from app.maps.errors import NoSuchMap
+from app.maps.kinds import Counter, Enumerate
+from app.maps.layouts import Btfs
+from app.maps.opening import open_map
+from app.recorder import rules
+from app.recorder.budget import CpuBudget, DiskBudget
+from app.recorder.clock import Clock
+from app.recorder.rules import NEVER_S, Pace, Rules
+from app.settings import MIB, Settings
+from app.timeline import naming, taking
+from app.timeline.errors import NotKept
+from app.timeline.taking import Request, TooLarge
+from app.uapi.errors import KernelError
+from app.wire.ask import Client
+from app.wire.recorder import RecorderFacts, Stretch
+
+log = logging.getLogger("bpf_atlas.recorder")
+
+LIST_S = 10.0
+"""The list of maps is read anew so often."""
+THIN_S = 3600.0
+SIZE_S = 60.0
+STRETCHED = 1.5
+"""A map that is recorded so many times less often than it should be is told of."""
+OLDEST = 500
+"""Snapshots that go at once when the disk is short."""
+WAL_BYTES = 16 << 20
+IDLE_S = 0.25
+
+
+@dataclass(slots=True)
+class Recorded:
+    """One live map, as the recorder goes about it."""
+
+    row: MapRow
+    series: SeriesFacts
+    pace: Pace
+    due_s: float
+    looked_s: float = 0.0
+    """CLOCK_MONOTONIC when it was last read; 0: never."""
+    actual_s: float = 0.0
+    """The interval that it really has, averaged."""
+    settled: bool = False
+    """It is frozen and kept: nothing can change any more."""
+    why_not: str = ""
+
+
+@dataclass(slots=True)
+class Recorder:
+    """Writes the history. One thread calls `run`; others may ask `facts`."""
+
+    writer: Writer
+    client: Client
+    settings: Settings
+    host: str
+    boot_id: str
+    rules: Rules
+    cpu: CpuBudget
+    disk: DiskBudget
+    clock: Clock
+    since_ns: int = field(default_factory=time.time_ns)
+    maps: dict[int, Recorded] = field(default_factory=dict)
+    problem: str = ""
+    retention_told: str = "not yet"
+    taken: int = 0
+    failed: int = 0
+    _listed_s: float = 0.0
+    _thinned_s: float = 0.0
+    _sized_s: float = 0.0
+    _btfs: Btfs | None = None
+    _checked: dict[int, int] = field(default_factory=dict)
+    """By id of a series, CLOCK_REALTIME when its map was last compared."""
+    _said: str = ""
+
+    @classmethod
+    def begin(cls, writer: Writer, client: Client, settings: Settings, host: str, boot_id: str) -> Recorder:
+        """One that has not looked at anything yet."""
+        now_s = time.monotonic()
+        return cls(
+            writer=writer,
+            client=client,
+            settings=settings,
+            host=host,
+            boot_id=boot_id,
+            rules=rules.load(settings),
+            cpu=CpuBudget(share=settings.history_cpu_percent / 100, now_s=now_s),
+            disk=DiskBudget(settings.history_mib * MIB),
+            clock=Clock(now_s, time.time() - now_s),
+        )
+
+    def run(self, stop: threading.Event, jobs: Callable[[], bool], arrived: threading.Event) -> None:
+        """Work until `stop` is set.
+
+        jobs     does what was asked for, and says whether there was anything
+        arrived  set when there is something again
+        """
+        while not stop.is_set():
+            busy = jobs()
+            try:
+                busy = (self.settings.record and self.step(time.monotonic(), time.time())) or busy
+            except DatabaseUnusable as problem:
+                self._say(str(problem))
+                stop.wait(5)
+            except AppError as problem:  # the broker is away, or a map refused: the next look may go well
+                log.warning("%s", problem)
+                stop.wait(1)
+            if not busy:
+                arrived.wait(IDLE_S)
+                arrived.clear()
+
+    def step(self, now_s: float, real_s: float) -> bool:
+        """Do the next thing that is due, if any: a list, a map, or some tidying. raises what broker and database raise"""
+        moved_s = self.clock.look(now_s, real_s)
+        if moved_s:
+            log.warning("%s", self.clock.why)
+        self.cpu.advance(now_s)
+        if now_s - self._listed_s >= LIST_S or not self._listed_s:
+            started_s = time.process_time()
+            self._list(now_s)
+            self.cpu.spend(time.process_time() - started_s)
+            return True
+        if now_s - self._sized_s >= SIZE_S:
+            self._sized_s = now_s
+            self._look_at_disk(now_s)
+            return True
+        if now_s - self._thinned_s >= THIN_S and not self.clock.rests(now_s):
+            self.thin(now_s, int(real_s * 1e9))
+            return True
+        if not self.cpu.is_open or self.disk.full:
+            return False
+        due = self._next(now_s)
+        if due is None:
+            return False
+        started_s = time.process_time()
+        self._record(due, now_s)
+        self.cpu.spend(time.process_time() - started_s)
+        return True
+
+    def series_of(self, map_id: int) -> SeriesFacts:
+        """The series of a live map, found now if it is not known yet. raises NoSuchMap"""
+        known = self.maps.get(map_id)
+        if known is None:
+            self._list(time.monotonic())
+            known = self.maps.get(map_id)
+        if known is None:
+            raise NoSuchMap(f"#{map_id}")
+        return known.series
+
+    def thin(self, now_s: float, real_ns: int) -> str:
+        """Thin by age, collect, give room back; says what came of it."""
+        self._thinned_s = now_s
+        gone = retention.thin(self.writer.database, real_ns)
+        collected = retention.collect(self.writer.database)
+        self.writer.database.shrink()
+        self.writer.database.checkpoint()
+        self.disk.used_bytes = retention.used_bytes(self.writer.database)
+        self.disk.ease(now_s)
+        self.retention_told = (
+            f"{gone} snapshots thinned, {collected.chunks} chunks of {collected.bytes} bytes collected at"
+            f" {time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime(real_ns / 1e9))}"
+        )
+        return self.retention_told
+
+    def facts(self) -> RecorderFacts:
+        """How it is."""
+        recorded = [each for each in list(self.maps.values()) if not each.why_not]
+        resting = self.clock.rests(time.monotonic())
+        return RecorderFacts(
+            recording=self.settings.record,
+            since_ns=self.since_ns,
+            maps=len(recorded),
+            left_out=tuple(
+                (naming.title(each.series.of), each.why_not) for each in list(self.maps.values()) if each.why_not
+            ),
+            cpu_share=self.cpu.used_share,
+            cpu_budget=self.cpu.share,
+            used_bytes=self.disk.used_bytes,
+            budget_bytes=self.disk.budget_bytes,
+            stretched=tuple(
+                Stretch(naming.title(each.series.of), each.pace.interval_s, each.actual_s)
+                for each in recorded
+                if each.actual_s > STRETCHED * each.pace.interval_s
+            ),
+            retention=f"rests: {resting}" if resting and self.retention_told == "not yet" else self.retention_told,
+            problem=self.problem,
+            rules=self.rules.told,
+            taken=self.taken,
+            failed=self.failed,
+        )
+
+    def _list(self, now_s: float) -> None:
+        self._listed_s = now_s
+        self.rules = rules.load(self.settings)
+        found: Listing = listing(self.client)
+        live = [naming.live_map(row) for row in found.rows]
+        series = naming.assign(self.writer, self.host, self.boot_id, live, found.taken_at_ns, checked=self._checked)
+        self._checked.clear()
+        now_there: dict[int, Recorded] = {}
+        for row in found.rows:
+            map_id = row.facts.id
+            pace = self.rules.pace(row.facts.name, [pin.path for pin in row.pins], row.kind.name)
+            known = self.maps.get(map_id)
+            if known is None:
+                known = Recorded(row, series[map_id], pace, now_s)
+            now_there[map_id] = known
+            known.row, known.series, known.pace = row, series[map_id], pace
+            known.why_not = self._why_not(row, pace)
+        self.maps = now_there
+
+    def _why_not(self, row: MapRow, pace: Pace) -> str:
+        if pace.interval_s == NEVER_S:
+            return f"{pace.by} says never"
+        if row.kind.enumerate in {Enumerate.NOTHING, Enumerate.RING}:
+            return (
+                "its entries cannot be listed"
+                if row.kind.enumerate is Enumerate.NOTHING
+                else "its records pass through"
+            )
+        entries = row.entries
+        if entries is None and row.kind.counter is not Counter.UNKNOWN and row.facts.max_entries <= pace.entries:
+            entries = 0
+        if entries is not None and entries > pace.entries:
+            return f"it has {entries:,} entries, more than the {pace.entries:,} that are recorded without a rule"
+        return ""
+
+    def _next(self, now_s: float) -> Recorded | None:
+        """The map that has waited longest for its interval."""
+        due = [each for each in self.maps.values() if not each.why_not and not each.settled and each.due_s <= now_s]
+        return max(due, key=lambda each: (now_s - each.due_s) / each.pace.interval_s, default=None)
+
+    def _record(self, one: Recorded, now_s: float) -> None:
+        if one.looked_s:
+            gap_s = now_s - one.looked_s
+            one.actual_s = gap_s if not one.actual_s else 0.7 * one.actual_s + 0.3 * gap_s
+        one.looked_s = now_s
+        # From when it was due, so that a little lateness does not add up; from now where it is much too late.
+        interval_s = one.pace.interval_s * self.disk.stretch
+        one.due_s = one.due_s + interval_s if now_s - one.due_s < interval_s / 2 else now_s + interval_s
+        try:
+            with open_map(self.client, self.types(), one.row.facts.id) as opened:
+                request = Request(trigger="schedule", limit=one.pace.entries)
+                kept = taking.take(self.writer, opened, one.series, self.boot_id, request)
+                one.settled = opened.facts.frozen
+        except TooLarge as large:
+            one.why_not = str(large)
+            return
+        except NotKept as cannot:
+            one.why_not = str(cannot)
+            return
+        except (NoSuchMap, KernelError) as gone:
+            log.info("#%s: %s", one.row.facts.id, gone)
+            one.due_s = now_s + one.pace.interval_s
+            return
+        except DatabaseUnusable:
+            self.failed += 1
+            raise
+        self.problem = ""
+        if kept is not None:
+            self.taken += 1
+        self._checked[one.series.id] = time.time_ns() if kept is None else kept.taken_ns
+
+    def types(self) -> Btfs:
+        """Types of live maps."""
+        if self._btfs is None:
+            self._btfs = Btfs(self.client)
+        return self._btfs
+
+    def _look_at_disk(self, now_s: float) -> None:
+        database = self.writer.database
+        self.disk.used_bytes = retention.used_bytes(database)
+        if database.is_sqlite and database.path.with_name(f"{database.path.name}-wal").stat().st_size > WAL_BYTES:
+            database.checkpoint()
+        if not self.disk.is_over:
+            self.disk.full = False
+            return
+        retention.collect(database)
+        self.disk.used_bytes = retention.used_bytes(database)
+        while self.disk.used_bytes > self.disk.target_bytes:
+            gone = retention.forget(database, retention.oldest(database, OLDEST))
+            if not gone:
+                self.disk.full = True
+                self._say(
+                    f"the history takes {self.disk.used_bytes:,} of the {self.disk.budget_bytes:,} bytes that it may, and all that is"
+                    " left is labelled or the newest of its map: delete snapshots, or raise BPF_ATLAS_HISTORY_MIB"
+                )
+                break
+            self.disk.pressed(now_s)
+            retention.collect(database)
+            self.disk.used_bytes = retention.used_bytes(database)
+            self._say_once(
+                f"the disk budget is short: the oldest snapshots went, and maps are looked at {self.disk.stretch:g} times less often"
+            )
+        database.shrink()
+        database.checkpoint()
+
+    def _say(self, problem: str) -> None:
+        self.problem = problem
+        self._say_once(problem)
+
+    def _say_once(self, sentence: str) -> None:
+        if sentence != self._said:
+            self._said = sentence
+            log.warning("%s", sentence)

@@ -1,0 +1,139 @@
+"""Which maps are recorded, how often, and up to which size: rules of a TOML file, by name, pin and type.
+
+    [[rule]]
+    maps = ["cilium_lb4_*"]      # names, as a shell's patterns; pins and types likewise
+    every = "5m"                 # or "never"
+    entries = 1_000_000          # record it up to this size
+
+The first rule that matches decides; what it does not say is as without rules.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from app.recorder.errors import BadRules
+from app.settings import Settings
+from app.wire.patterns import matches_any
+
+NEVER_S = float("inf")
+LEAST_S = 1.0
+_EVERY = re.compile(r"([1-9][0-9]{0,5})\s*([smhd])")
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+_KNOWN = {"maps", "pins", "types", "every", "entries"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """How one map is recorded."""
+
+    interval_s: float
+    """NEVER_S: not at all."""
+    entries: int
+    by: str = ""
+    """Which rule says so."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """One `[[rule]]`; kinds that are not given match any map."""
+
+    number: int
+    maps: tuple[str, ...] = ()
+    pins: tuple[str, ...] = ()
+    types: tuple[str, ...] = ()
+    interval_s: float | None = None
+    entries: int | None = None
+
+    def matches(self, name: str, pins: Sequence[str], kind: str) -> bool:
+        """Whether a map is meant; of several pins one is enough."""
+        return (
+            (not self.maps or matches_any(self.maps, name))
+            and (not self.pins or any(matches_any(self.pins, pin) for pin in pins))
+            and (not self.types or matches_any(self.types, kind))
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """All of them, and what holds without."""
+
+    default: Pace
+    rules: tuple[Rule, ...] = ()
+    told: str = "no rules: every map"
+    """Where they are from, or what is wrong with them."""
+
+    def pace(self, name: str, pins: Sequence[str], kind: str) -> Pace:
+        """How a map is recorded."""
+        for rule in self.rules:
+            if rule.matches(name, pins, kind):
+                return Pace(
+                    interval_s=self.default.interval_s if rule.interval_s is None else rule.interval_s,
+                    entries=self.default.entries if rule.entries is None else rule.entries,
+                    by=f"rule {rule.number}",
+                )
+        return self.default
+
+
+def load(settings: Settings) -> Rules:
+    """The rules of a data directory; with a mistake in them, what holds without, and the mistake told."""
+    default = Pace(interval_s=float(max(settings.record_seconds, 1)), entries=settings.record_entries)
+    path = settings.within(settings.record_rules)
+    try:
+        text = path.read_text()
+    except FileNotFoundError:
+        return Rules(default=default)
+    except (OSError, UnicodeDecodeError) as problem:
+        return Rules(default=default, told=str(BadRules(path, str(problem))))
+    try:
+        rules = parse(text, path)
+    except BadRules as problem:
+        return Rules(default=default, told=str(problem))
+    return Rules(default=default, rules=rules, told=f"{len(rules)} rules of {path}")
+
+
+def parse(text: str, path: Path) -> tuple[Rule, ...]:
+    """Rules out of TOML. raises BadRules"""
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as problem:
+        raise BadRules(path, str(problem)) from problem
+    if unknown := sorted(set(document) - {"rule"}):
+        raise BadRules(path, f"{unknown[0]} is nothing that it may say: [[rule]] is")
+    given = document.get("rule", [])
+    if not isinstance(given, list):
+        raise BadRules(path, "rules are written as [[rule]]")
+    return tuple(_rule(number, each, path) for number, each in enumerate(given, 1))
+
+
+def _rule(number: int, given: Any, path: Path) -> Rule:
+    where = f"rule {number}"
+    if not isinstance(given, dict):
+        raise BadRules(path, f"{where} is no table")
+    if unknown := sorted(set(given) - _KNOWN):
+        raise BadRules(path, f"{where}: {unknown[0]} is none of {', '.join(sorted(_KNOWN))}")
+    lists = {}
+    for name in ("maps", "pins", "types"):
+        found = given.get(name, [])
+        if not isinstance(found, list) or not all(isinstance(each, str) for each in found):
+            raise BadRules(path, f'{where}: {name} is a list of patterns, ["…"]')
+        lists[name] = tuple(each.lower() for each in found) if name == "types" else tuple(found)
+    entries = given.get("entries")
+    if entries is not None and (not isinstance(entries, int) or isinstance(entries, bool) or entries < 1):
+        raise BadRules(path, f"{where}: entries is a whole number from 1")
+    interval_s = None if "every" not in given else _interval(given["every"], f"{path}: {where}", path)
+    return Rule(number=number, interval_s=interval_s, entries=entries, **lists)
+
+
+def _interval(given: Any, where: str, path: Path) -> float:
+    if given == "never":
+        return NEVER_S
+    match = _EVERY.fullmatch(given) if isinstance(given, str) else None
+    if match is None:
+        raise BadRules(path, f'{where.partition(": ")[2]}: every is "30s", "5m", "2h", "1d" or "never"')
+    return max(float(match[1]) * _SECONDS[match[2]], LEAST_S)

@@ -1,0 +1,207 @@
+"""What can be asked of the recorder, the only writer of the history: over a socket of its own, in the frames of the broker's.
+
+Whoever asks is told by the uid that the kernel vouches for: root, or the web. The web says which person it was; that is
+noted with the snapshot, and is no proof of anything.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from pathlib import Path
+from types import TracebackType
+from typing import Self, TypeVar
+
+from app.wire.asking import Asking
+from app.wire.bodies import AskNothing, Body, ObjectId
+from app.wire.connection import SocketTransport
+from app.wire.errors import BrokerAbsent, RecorderAbsent
+from app.wire.verbs import Shape
+
+TIMEOUT_S = 30.0
+_Answer = TypeVar("_Answer", bound=Body)
+
+
+class Task(IntEnum):
+    """Numbers are for ever: a new task takes a new one."""
+
+    TAKE = 1
+    JOB = 2
+    LABEL = 3
+    FORGET = 4
+    IGNORE = 5
+    STATE = 6
+    IMPORT = 7
+    TIDY = 8
+
+
+class AskTake(Body, frozen=True):
+    """Snapshots of some maps, as soon as may be."""
+
+    map_ids: tuple[ObjectId, ...]
+    trigger: str
+    """`manual` or `pre-edit`."""
+    author: str
+    label: str
+
+
+class AskJob(Body, frozen=True):
+    """How far it is."""
+
+    id: int
+
+
+class AskLabel(Body, frozen=True):
+    """A label for a snapshot; empty takes it away."""
+
+    ref: str
+    label: str
+
+
+class AskForget(Body, frozen=True):
+    """Delete snapshots."""
+
+    refs: tuple[str, ...]
+
+
+class AskIgnore(Body, frozen=True):
+    """Patterns of paths that comparisons of a map leave out."""
+
+    series_id: int
+    patterns: tuple[str, ...]
+
+
+class AskImport(Body, frozen=True):
+    """Take in a file of snapshots that lies in the recorder's own folder; it is removed afterwards."""
+
+    name: str
+
+
+class JobFacts(Body, frozen=True):
+    """Work that takes a while."""
+
+    id: int
+    state: str
+    """`waiting`, `running`, `done`."""
+    done: int
+    total: int
+    doing: str
+    """What is being read now, and how far."""
+    refs: tuple[str, ...]
+    """Snapshots that were taken."""
+    problems: tuple[str, ...]
+    """A sentence for each map of which none could be taken."""
+
+
+class Done(Body, frozen=True):
+    """It is done; how many it was about."""
+
+    count: int
+
+
+class Stretch(Body, frozen=True):
+    """A map that is recorded less often than it should be."""
+
+    name: str
+    wanted_s: float
+    actual_s: float
+
+
+class RecorderFacts(Body, frozen=True):
+    """How the recorder is."""
+
+    recording: bool
+    """False: only on demand."""
+    since_ns: int
+    maps: int
+    """That are recorded."""
+    left_out: tuple[tuple[str, str], ...]
+    """(map, why) of those that are not."""
+    cpu_share: float
+    """Of one core, over the last ten minutes."""
+    cpu_budget: float
+    used_bytes: int
+    budget_bytes: int
+    stretched: tuple[Stretch, ...]
+    retention: str
+    """When it last thinned, or why it rests."""
+    problem: str
+    """Why nothing can be written at present; empty when all is well."""
+    rules: str
+    """Where the rules are from, or what is wrong with them."""
+    taken: int
+    """Snapshots since the start."""
+    failed: int
+
+
+TASKS: dict[IntEnum, Shape] = {
+    Task.TAKE: Shape(AskTake, JobFacts),
+    Task.JOB: Shape(AskJob, JobFacts),
+    Task.LABEL: Shape(AskLabel, Done),
+    Task.FORGET: Shape(AskForget, Done),
+    Task.IGNORE: Shape(AskIgnore, Done),
+    Task.STATE: Shape(AskNothing, RecorderFacts),
+    Task.IMPORT: Shape(AskImport, JobFacts),
+    Task.TIDY: Shape(AskNothing, JobFacts),
+}
+ONCE = frozenset(Task) - {Task.JOB, Task.STATE}
+MOST_BYTES = {Task.TAKE: 32_768, Task.FORGET: 32_768, Task.IGNORE: 16_384, Task.LABEL: 2_048, Task.IMPORT: 1_024}
+"""Of a question's body; 64 for all others."""
+
+
+class RecorderClient(Asking):
+    """Asks the recorder. Safe to share between threads; usable as a context manager. Each method raises WireError ones."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._transport.close()
+
+    def take(self, map_ids: tuple[int, ...], *, trigger: str, author: str, label: str = "") -> JobFacts:
+        """Begin snapshots."""
+        return self._ask(Task.TAKE, AskTake(map_ids, trigger, author, label), JobFacts)
+
+    def job(self, number: int) -> JobFacts:
+        """How far work is. raises NotThere"""
+        return self._ask(Task.JOB, AskJob(number), JobFacts)
+
+    def label(self, ref: str, label: str) -> None:
+        """Give a snapshot a label. raises NotThere"""
+        self._ask(Task.LABEL, AskLabel(ref, label), Done)
+
+    def forget(self, refs: tuple[str, ...]) -> int:
+        """Delete snapshots: how many there were."""
+        return self._ask(Task.FORGET, AskForget(refs), Done).count
+
+    def ignore(self, series_id: int, patterns: tuple[str, ...]) -> None:
+        """Set what comparisons of a map leave out. raises NotThere"""
+        self._ask(Task.IGNORE, AskIgnore(series_id, patterns), Done)
+
+    def state(self) -> RecorderFacts:
+        """How it is."""
+        return self._ask(Task.STATE, AskNothing(), RecorderFacts)
+
+    def import_file(self, name: str) -> JobFacts:
+        """Begin to take in a file of its folder."""
+        return self._ask(Task.IMPORT, AskImport(name), JobFacts)
+
+    def tidy(self) -> JobFacts:
+        """Thin and collect now."""
+        return self._ask(Task.TIDY, AskNothing(), JobFacts)
+
+    def _ask(self, task: Task, question: Body, wanted: type[_Answer]) -> _Answer:
+        try:
+            return self._plain(task, question, wanted)
+        except BrokerAbsent as absent:
+            raise RecorderAbsent from absent
+
+
+def connect(path: Path) -> RecorderClient:
+    """Give a client of the recorder that listens at `path`; the first question opens the first connection."""
+    return RecorderClient(SocketTransport(path, TIMEOUT_S, shapes=TASKS, once=ONCE))
