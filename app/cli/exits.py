@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from app.errors import AppError, NeedsRights, UsageError
+from app.history.errors import DatabaseUnusable, HistoryError, OtherRecorder
 from app.maps.errors import CannotList, CannotLookUp, MapsError
+from app.timeline.errors import NotKept, TimelineError
 from app.uapi.errors import AlreadyThere, KernelError, NoSuchKey, ObjectGone
 from app.wire.errors import BadField, MapChanged, NotThere, PinOutside, SignInFailed, Taken, TooFast, WireError
 
@@ -26,6 +28,11 @@ STATUS: dict[type[AppError], int] = {
     TooFast: NOT_SO,
     SignInFailed: NOT_SO,
     BadField: USAGE,
+    OtherRecorder: REFUSED,
+    DatabaseUnusable: REFUSED,
+    HistoryError: NOT_SO,
+    NotKept: REFUSED,
+    TimelineError: NOT_SO,
     WireError: REFUSED,
 }
 

@@ -71,7 +71,7 @@ def check(connection: Connection, layout_id: int) -> None:
     """Compare a layout, and the BTF that it refers to, with its address. raises Damaged"""
     stored = load(connection, layout_id)
     wanted = [each for each in (stored.btf_id, stored.base_btf_id) if each]
-    named = dict(connection.execute(select(Chunk.id, Chunk.address).where(Chunk.id.in_(wanted))).tuples().all())
+    named = dict(connection.execute(select(Chunk.id, Chunk.address).where(Chunk.id.in_(wanted))).all())
     addresses = [named.get(each, b"") if each else None for each in (stored.btf_id, stored.base_btf_id)]
     if _name(stored.body, addresses) != stored.address:
         raise Damaged(f"layout {layout_id}", "it is not what its address says")

@@ -84,7 +84,7 @@ def thin(database: Database, now_ns: int) -> int:
     with database.reading() as connection:
         found = _taken(connection, Snapshot.taken_ns <= now_ns - ALL_NS)
         query = select(Snapshot.series_id, func.max(Snapshot.id)).group_by(Snapshot.series_id)
-        newest = dict(connection.execute(query).tuples().all())
+        newest = dict(connection.execute(query).all())
     by_series: dict[int, list[Taken]] = {}
     for each in found:
         by_series.setdefault(each.series_id, []).append(each)

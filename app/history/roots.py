@@ -188,7 +188,7 @@ def counts(connection: Connection, root_ids: list[int]) -> dict[int, int]:
     wanted = list(dict.fromkeys(root_ids))
     for start in range(0, len(wanted), QUERY_IDS):
         query = select(Root.id, Root.entries).where(Root.id.in_(wanted[start : start + QUERY_IDS]))
-        found.update(connection.execute(query).tuples().all())
+        found.update(connection.execute(query).all())
     return found
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from app.maps.layouts import Btfs
 from app.maps.views import Views
 from app.settings import MIB, Settings
+from app.web.past import Past, WebLooker
 from app.wire.ask import Client
 
 
@@ -18,9 +19,15 @@ class Backend:
     client: Client
     btfs: Btfs
     views: Views
+    past: Past
+
+    @property
+    def looker(self) -> WebLooker:
+        """How whoever is signed in reaches live maps and the past."""
+        return WebLooker(self.client, self.btfs, alone=self.past.is_alone)
 
 
 def connect(settings: Settings, client: Client) -> Backend:
     """A backend with nothing remembered yet."""
     views = Views(limit_bytes=settings.view_memory_mib * MIB, keep_s=float(settings.view_seconds))
-    return Backend(settings=settings, client=client, btfs=Btfs(client), views=views)
+    return Backend(settings=settings, client=client, btfs=Btfs(client), views=views, past=Past(settings))

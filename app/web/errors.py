@@ -13,7 +13,9 @@ from werkzeug.exceptions import HTTPException
 from app.btf.errors import BtfError
 from app.columns import errors as columns
 from app.errors import AppError, BadSetting, UsageError
+from app.history import errors as history
 from app.maps import errors as maps
+from app.timeline import errors as timeline
 from app.uapi import errors as kernel
 from app.web import drafts, gate, problems, rendering
 from app.wire import errors as wire
@@ -55,6 +57,14 @@ STATUS: dict[type[AppError], HTTPStatus] = {
     wire.NotThere: HTTPStatus.NOT_FOUND,
     wire.CannotRecord: HTTPStatus.SERVICE_UNAVAILABLE,
     wire.Declined: HTTPStatus.CONFLICT,
+    history.NoHistory: HTTPStatus.NOT_FOUND,
+    history.NoSuchSnapshot: HTTPStatus.NOT_FOUND,
+    history.NoSuchSeries: HTTPStatus.NOT_FOUND,
+    history.NothingThen: HTTPStatus.NOT_FOUND,
+    history.Unlike: HTTPStatus.UNPROCESSABLE_ENTITY,
+    history.HistoryError: HTTPStatus.SERVICE_UNAVAILABLE,
+    timeline.ManySeries: HTTPStatus.CONFLICT,
+    timeline.TimelineError: HTTPStatus.UNPROCESSABLE_ENTITY,
     UsageError: HTTPStatus.BAD_REQUEST,
     BadSetting: HTTPStatus.INTERNAL_SERVER_ERROR,
 }
