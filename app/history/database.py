@@ -11,7 +11,7 @@ import functools
 import hashlib
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -22,7 +22,6 @@ from sqlalchemy.exc import (
     DatabaseError,
     DBAPIError,
     NoSuchModuleError,
-    OperationalError,
     SQLAlchemyError,
 )
 from sqlalchemy.pool import NullPool
@@ -35,6 +34,9 @@ PAGE_BYTES = 4096
 WAIT_MS = 10_000
 KNOWN = (HEAD,)
 """Schemas that this release can bring up to date, the newest last."""
+TORN = (SQLAlchemyError, UnicodeDecodeError)
+"""What a database that cannot be read raises; the second where SQLite's own message quotes a damaged name."""
+_ADDRESSES = "it is sqlite:///FILE or postgresql+psycopg://…/NAME"
 _LOCK_SPACE = 0x62706168  # "bpah"
 _TEXT = functools.partial(str, encoding="utf-8", errors="surrogateescape")
 """Text that is damaged comes as text that no seal fits, instead of ending the whole query."""
@@ -90,7 +92,7 @@ class Database:
             yield
         except DBAPIError as problem:
             raise DatabaseUnusable(self.shown, str(problem.orig)) from problem
-        except SQLAlchemyError as problem:
+        except TORN as problem:
             raise DatabaseUnusable(self.shown, str(problem)) from problem
 
     def size_bytes(self) -> int:
@@ -114,12 +116,12 @@ class Database:
                 raise OtherRecorder(self.shown) from None
             self._lock = lock
             return
-        connection = self.engine.connect()
         number = int.from_bytes(hashlib.blake2b(self.host.encode(), digest_size=4).digest(), "big", signed=True)
-        got = connection.execute(
-            text("SELECT pg_try_advisory_lock(:space, :number)"), {"space": _LOCK_SPACE, "number": number}
-        )
-        if not got.scalar_one():
+        query = text("SELECT pg_try_advisory_lock(:space, :number)")
+        with self._translated():
+            connection = self.engine.connect()
+            got = connection.execute(query, {"space": _LOCK_SPACE, "number": number}).scalar_one()
+        if not got:
             connection.close()
             raise OtherRecorder(self.shown)
         self._lock = connection
@@ -136,7 +138,8 @@ class Database:
         if self.is_sqlite:
             with self._translated(), self.engine.connect() as connection:
                 raw: Any = connection.connection.dbapi_connection
-                raw.execute("PRAGMA incremental_vacuum(4096)").fetchall()
+                # Each page is a step of the statement, and a row without columns: only a script runs it to its end.
+                raw.executescript("PRAGMA incremental_vacuum(4096)")
 
     def close(self) -> None:
         """Let it go."""
@@ -182,6 +185,10 @@ def open_writing(url: str, *, host: str = "") -> Database:
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640))
         except OSError as problem:
             raise DatabaseUnusable(str(path), problem.strerror or str(problem)) from problem
+        if path.stat().st_size:
+            # Opening to write sets a file's mode: somebody else's is left as it is.
+            with closing(Database(url, _sqlite_engine(path, read_only=True))) as looked_at:
+                schema_of(looked_at)
         database = Database(url, _sqlite_engine(path, read_only=False), host=host)
     else:
         database = Database(url, create_engine(parsed, pool_pre_ping=True), host=host)
@@ -211,7 +218,7 @@ def schema_of(database: Database) -> str:
                 return ""
             found = connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one_or_none()
             return str(found or "")
-    except (OperationalError, SQLAlchemyError) as problem:
+    except TORN as problem:
         reason = str(getattr(problem, "orig", problem))
         if isinstance(problem, DatabaseError) and "not a database" in reason:
             raise NotAHistory(database.shown, reason) from problem
@@ -221,9 +228,11 @@ def schema_of(database: Database) -> str:
 def _parsed(url: str) -> Any:
     try:
         parsed = make_url(url)
-        parsed.get_dialect()
+        parsed.get_dialect().import_dbapi()
     except (ArgumentError, NoSuchModuleError, ImportError) as problem:
-        raise DatabaseUnusable(_shown(url), f"{problem}: it is sqlite:///FILE or postgresql+psycopg://…") from problem
+        raise DatabaseUnusable(_shown(url), f"{problem}: {_ADDRESSES}") from problem
+    if parsed.get_backend_name() not in {"sqlite", "postgresql"} or not parsed.database:
+        raise DatabaseUnusable(_shown(url), _ADDRESSES)
     return parsed
 
 

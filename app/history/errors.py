@@ -22,6 +22,7 @@ class DatabaseUnusable(HistoryError):
     """The database cannot be opened, read or written."""
 
     def __init__(self, where: str, reason: str) -> None:
+        reason = " ".join(reason.split())  # PostgreSQL's have several lines
         super().__init__(f"the history at {where} cannot be used ({reason}): make room, or look at its owner and mode")
 
 

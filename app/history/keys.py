@@ -73,8 +73,7 @@ class KeyHistory:
         """What it held at the first of some snapshots, and each time that it changed after."""
         last: bytes | None = None
         for number, point in enumerate(points):
-            if number % ROOTS_AT_ONCE == 0:
-                self._fetch(points[number : number + ROOTS_AT_ONCE])
+            self.prepare(points, number)
             value = self.value(point)
             if number == 0 or value != last:
                 yield Step(point, value)
@@ -88,9 +87,8 @@ class KeyHistory:
         if not points:
             return None
         before = self.value(points[0])
-        for number, point in enumerate(points[1:]):
-            if number % ROOTS_AT_ONCE == 0:
-                self._fetch(points[number + 1 : number + 1 + ROOTS_AT_ONCE])
+        for number, point in enumerate(points):
+            self.prepare(points, number)
             value = self.value(point)
             if not same(before, value):
                 return Step(point, value)
@@ -118,10 +116,13 @@ class KeyHistory:
             self._lists[root_id] = roots.load(self.connection, root_id)
         return self._lists[root_id]
 
-    def _fetch(self, points: Sequence[Point]) -> None:
-        wanted = list(dict.fromkeys(each.root_id for each in points if each.root_id not in self._lists))
-        self._lists = {**{each: self._lists[each] for each in (p.root_id for p in points) if each in self._lists}}
-        self._lists.update(roots.load_many(self.connection, wanted))
+    def prepare(self, points: Sequence[Point], number: int) -> None:
+        """For a walk over points, which is at `number`: fetch the lists of the next ones at once, and forget those before."""
+        if number % ROOTS_AT_ONCE:
+            return
+        ids = {point.root_id for point in points[number : number + ROOTS_AT_ONCE]}
+        kept = {each: self._lists[each] for each in ids if each in self._lists}
+        self._lists = {**kept, **roots.load_many(self.connection, [each for each in ids if each not in kept])}
 
 
 def points_of(connection: Connection, series_id: int) -> list[Point]:

@@ -93,14 +93,14 @@ def thin(database: Database, now_ns: int) -> int:
 
 
 def _sound(database: Database, ids: Sequence[int]) -> list[int]:
-    """Those whose rows are what was stored: a damaged one may have had a label."""
-    found: list[int] = []
+    """Those whose rows are what was stored, in the same order: a damaged one may have had a label."""
+    found: set[int] = set()
     with database.reading() as connection:
         for start in range(0, len(ids), chunks.QUERY_IDS):
             query = select(Snapshot).where(Snapshot.id.in_(ids[start : start + chunks.QUERY_IDS]))
             rows = connection.execute(query).mappings()
-            found += [row["id"] for row in rows if snapshots.seal_of(dict(row)) == row["seal"]]
-    return found
+            found.update(row["id"] for row in rows if snapshots.seal_of(dict(row)) == row["seal"])
+    return [each for each in ids if each in found]
 
 
 def forget(database: Database, ids: Sequence[int]) -> int:
@@ -116,15 +116,15 @@ def forget(database: Database, ids: Sequence[int]) -> int:
 def oldest(database: Database, limit: int) -> list[int]:
     """Ids of the oldest snapshots that have no label and are not their series' newest: what goes when the disk is short."""
     newest = select(func.max(Snapshot.id)).group_by(Snapshot.series_id)
-    query = (
-        select(Snapshot.id)
-        .where(Snapshot.label == "", Snapshot.id.not_in(newest))
-        .order_by(Snapshot.taken_ns)
-        .limit(limit)
-    )
-    with database.reading() as connection:
-        found = list(connection.execute(query).scalars())
-    return _sound(database, found)
+    query = select(Snapshot.id).where(Snapshot.label == "", Snapshot.id.not_in(newest)).order_by(Snapshot.taken_ns)
+    wanted = limit
+    while True:
+        with database.reading() as connection:
+            found = list(connection.execute(query.limit(wanted)).scalars())
+        sound = _sound(database, found)
+        if len(sound) >= limit or len(found) < wanted:
+            return sound[:limit]
+        wanted += limit - len(sound)
 
 
 def collect(database: Database, moment: Callable[[], None] = lambda: None) -> Collected:

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from sqlalchemy import Connection, Select, select, text
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import InstrumentedAttribute
 
 from app.history import chunks, content, layouts, roots, series, snapshots
 from app.history.chunks import Decoder, check_content
+from app.history.database import TORN
 from app.history.errors import Damaged
 from app.history.history import checked, fact
 from app.history.tables import Chunk, Layout, Meta, Root, Series, Snapshot, Use
@@ -49,7 +49,7 @@ def verify(connection: Connection, progress: Progress = lambda *_: None) -> Iter
     for name, problems in sections:
         try:
             yield from problems
-        except SQLAlchemyError as problem:
+        except TORN as problem:
             torn = True
             yield Problem(f"the table of {name}", _reason(connection, problem))
     if torn:
@@ -67,7 +67,7 @@ def _structure(connection: Connection) -> Iterator[Problem]:
                 yield Problem("the database file", str(line))
         for row in connection.execute(text("PRAGMA foreign_key_check")):
             yield Problem(f"row {row[1]} of {row[0]}", f"what it refers to in {row[2]} is not there")
-    except SQLAlchemyError as problem:
+    except TORN as problem:
         yield Problem("the database file", _reason(connection, problem))
 
 
@@ -81,7 +81,7 @@ def _chunks(connection: Connection, bad: set[int], progress: Progress) -> Iterat
             found = chunks.fetch(connection, some)
             for number in some:
                 check_content(found[number], decoder.rows(found[number], found))
-        except (Damaged, SQLAlchemyError):
+        except (Damaged, *TORN):
             connection.rollback()
             for number in some:
                 problem = _chunk(connection, number)
@@ -96,7 +96,7 @@ def _chunk(connection: Connection, number: int) -> Problem | None:
         check_content(found[number], Decoder(cache_bytes=0).rows(found[number], found))
     except Damaged as damage:
         return Problem(damage.what, damage.why, _needing(connection, number))
-    except SQLAlchemyError as problem:
+    except TORN as problem:
         return Problem(f"chunk {number}", _reason(connection, problem), _needing(connection, number))
     return None
 
@@ -121,7 +121,7 @@ def _roots(connection: Connection, bad: set[int], progress: Progress) -> Iterato
             _root(connection, number, bad)
         except Damaged as damage:
             yield Problem(damage.what, damage.why, _of_root(connection, number))
-        except SQLAlchemyError as problem:
+        except TORN as problem:
             yield Problem(f"the list of chunks {number}", _reason(connection, problem), _of_root(connection, number))
 
 
@@ -159,7 +159,7 @@ def _rows(
             load(number)
         except Damaged as damage:
             yield Problem(damage.what, damage.why, refs)
-        except SQLAlchemyError as problem:
+        except TORN as problem:
             yield Problem(f"{what.removesuffix(' s')} {number}", _reason(connection, problem), refs)
 
 
@@ -174,7 +174,7 @@ def _notes(connection: Connection) -> Iterator[Problem]:
 def _one_by_one(connection: Connection, progress: Progress) -> Iterator[Problem]:
     try:
         ids = _asked(connection, select(Snapshot.id).order_by(Snapshot.id))
-    except SQLAlchemyError:
+    except TORN:
         # Every number that was ever given: one of a page that cannot be read cannot be listed either.
         connection.rollback()
         ids = list(range(1, _last(connection) + 1))
@@ -190,7 +190,7 @@ def _one_by_one(connection: Connection, progress: Progress) -> Iterator[Problem]
                 layouts.check(connection, kept.layout_id)
         except Damaged as damage:
             yield Problem(damage.what, damage.why, (f"s{number}",))
-        except SQLAlchemyError as problem:
+        except TORN as problem:
             yield Problem(f"snapshot s{number}", _reason(connection, problem), (f"s{number}",))
 
 
@@ -199,7 +199,7 @@ def _last(connection: Connection) -> int:
         return 0
     try:
         return int(connection.execute(text("SELECT seq FROM sqlite_sequence WHERE name = 'snapshot'")).scalar_one())
-    except SQLAlchemyError:
+    except TORN:
         return 0
 
 
@@ -208,7 +208,7 @@ def _asked(connection: Connection, query: Select[Item]) -> list[Item]:
     return list(connection.execute(query).scalars())
 
 
-def _reason(connection: Connection, problem: SQLAlchemyError) -> str:
+def _reason(connection: Connection, problem: Exception) -> str:
     """What the database said; PostgreSQL answers nothing more in a transaction that had an error."""
     connection.rollback()
     return str(getattr(problem, "orig", problem))

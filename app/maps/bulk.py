@@ -67,6 +67,14 @@ def edits_of(opened: OpenMap, text: str, *, limit: int = MAX_ROWS) -> tuple[Edit
     return _all(opened, rows_of(text, limit))
 
 
+def edits_from(opened: OpenMap, rows: Iterable[Mapping[str, Any]], *, limit: int = MAX_ROWS) -> tuple[Edit, ...]:
+    """The same of rows that are documents already, each as a line of a JSON text would be. raises BadRows"""
+    given = [Row(number, each) for number, each in enumerate(islice(rows, limit + 1), 1)]
+    if len(given) > limit:
+        raise BadRows([f"there are more than {limit}: do it in parts"], len(given))
+    return _all(opened, given)
+
+
 def selected(
     opened: OpenMap, where: str, *, fields: Mapping[str, Any] | None = None, delete: bool = False, limit: int = MAX_ROWS
 ) -> tuple[Edit, ...]:

@@ -86,15 +86,24 @@ def read_page(opened: OpenMap, views: Views, query: Query, *, max_entries: int) 
     max_entries  where a reading stops and says so
     raises       BadCursor, ViewGone, CannotList, and the filter's and sort's own errors
     """
-    view_token, offset, after_key = parse_cursor(query.cursor)
-    limit = min(query.limit, max(PAGE_BYTES // max(opened.reader.value_stride, 1), 1))
+    token, _, _ = parse_cursor(query.cursor)
+    limit = limit_of(query, opened.reader.value_stride)
     if not query.cursor and not query.where and not query.sort and _is_large(opened):
-        page = _first(opened, limit)
-        if page is not None:
-            return page
-    view = (
-        views.get(view_token, identity_of(opened)) if view_token else read_view(opened, views, max_entries=max_entries)
-    )
+        sheet = first_sheet(opened, count=limit + 1)
+        if sheet is not None:
+            return first_page(sheet, limit)
+    view = views.get(token, identity_of(opened)) if token else read_view(opened, views, max_entries=max_entries)
+    return page_of(views, view, query, limit)
+
+
+def limit_of(query: Query, value_bytes: int) -> int:
+    """Entries on a page: fewer where values are large."""
+    return min(query.limit, max(PAGE_BYTES // max(value_bytes, 1), 1))
+
+
+def page_of(views: Views, view: View, query: Query, limit: int) -> Page:
+    """The page of a kept reading that `query` asks for. raises BadCursor, and the filter's and sort's own errors"""
+    _, offset, after_key = parse_cursor(query.cursor)
     selected = select(views, view, where=query.where, sort=query.sort)
     if after_key is not None:
         offset = _behind(view.sheet.table, after_key, offset)
@@ -159,10 +168,8 @@ def _is_large(opened: OpenMap) -> bool:
     return entries > SMALL_ENTRIES
 
 
-def _first(opened: OpenMap, limit: int) -> Page | None:
-    sheet = first_sheet(opened, count=limit + 1)
-    if sheet is None:
-        return None
+def first_page(sheet: Sheet, limit: int) -> Page:
+    """The first entries of something larger, of which at least one more than `limit` was read if there are so many."""
     shown = min(limit, len(sheet.table))
     more = len(sheet.table) > limit
     return Page(

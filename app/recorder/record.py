@@ -18,6 +18,7 @@ from app.maps.errors import NoSuchMap
 from app.maps.kinds import Counter, Enumerate
 from app.maps.layouts import Btfs
 from app.maps.opening import open_map
+from app.maps.views import identity
 from app.recorder import rules
 from app.recorder.budget import CpuBudget, DiskBudget
 from app.recorder.clock import Clock
@@ -25,6 +26,7 @@ from app.recorder.rules import NEVER_S, Pace, Rules
 from app.settings import MIB, Settings
 from app.timeline import naming, taking
 from app.timeline.errors import NotKept
+from app.timeline.naming import LiveMap
 from app.timeline.taking import Request, TooLarge
 from app.uapi.errors import KernelError
 from app.wire.ask import Client
@@ -33,7 +35,9 @@ from app.wire.recorder import RecorderFacts, Stretch
 log = logging.getLogger("bpf_atlas.recorder")
 
 LIST_S = 10.0
-"""The list of maps is read anew so often."""
+"""The list of maps is read anew so often …"""
+ASSIGN_S = 60.0
+"""… and noted in the history, where nothing about it changed, so often."""
 THIN_S = 3600.0
 SIZE_S = 60.0
 STRETCHED = 1.5
@@ -81,6 +85,9 @@ class Recorder:
     taken: int = 0
     failed: int = 0
     _listed_s: float = 0.0
+    _assigned_s: float = 0.0
+    _named: tuple[LiveMap, ...] = ()
+    _series: dict[int, SeriesFacts] = field(default_factory=dict)
     _thinned_s: float = 0.0
     _sized_s: float = 0.0
     _btfs: Btfs | None = None
@@ -208,18 +215,22 @@ class Recorder:
         self._listed_s = now_s
         self.rules = rules.load(self.settings)
         found: Listing = listing(self.client)
-        live = [naming.live_map(row) for row in found.rows]
-        series = naming.assign(self.writer, self.host, self.boot_id, live, found.taken_at_ns, checked=self._checked)
-        self._checked.clear()
+        live = tuple(naming.live_map(row) for row in found.rows)
+        if live != self._named or now_s - self._assigned_s >= ASSIGN_S:
+            self._series = naming.assign(
+                self.writer, self.host, self.boot_id, live, found.taken_at_ns, checked=self._checked
+            )
+            self._named, self._assigned_s = live, now_s
+            self._checked.clear()
         now_there: dict[int, Recorded] = {}
         for row in found.rows:
             map_id = row.facts.id
             pace = self.rules.pace(row.facts.name, [pin.path for pin in row.pins], row.kind.name)
             known = self.maps.get(map_id)
-            if known is None:
-                known = Recorded(row, series[map_id], pace, now_s)
+            if known is None or not _same_map(known.row, row):
+                known = Recorded(row, self._series[map_id], pace, now_s)
             now_there[map_id] = known
-            known.row, known.series, known.pace = row, series[map_id], pace
+            known.row, known.series, known.pace = row, self._series[map_id], pace
             known.why_not = self._why_not(row, pace)
         self.maps = now_there
 
@@ -317,3 +328,8 @@ class Recorder:
         if sentence != self._said:
             self._said = sentence
             log.warning("%s", sentence)
+
+
+def _same_map(one: MapRow, other: MapRow) -> bool:
+    """Two rows of one id are about one map: an id is not enough, and neither is the rest alone."""
+    return identity(one.facts) == identity(other.facts)

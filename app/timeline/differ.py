@@ -17,7 +17,7 @@ from app.history import chunks, diff
 from app.history.content import Entries
 from app.history.errors import Unlike
 from app.timeline.sides import Side
-from app.timeline.timeline import Moment, Timeline
+from app.timeline.timeline import Timeline, without_hidden
 from app.wire.patterns import Relation, closest
 
 ARRAY_LIMIT = 256
@@ -169,9 +169,7 @@ def entries_of(side: Side, timeline: Timeline | None) -> Entries:
 
 def cleared(side: Side, values: Bytes2d) -> Bytes2d:
     """Raw values with what is hidden from whoever looks zeroed."""
-    if not side.mask.any() or side.kept is None:
-        return values
-    return Moment(side.kept, side.recalled, side.schema, side.mask).cleared(values)
+    return values if side.kept is None else without_hidden(values, side.mask)
 
 
 def field_texts(field: FieldDiff, made: Diff, rows: Rows) -> tuple[list[bytes], list[bytes]]:

@@ -77,6 +77,9 @@ def take(
         and writer.unchanged(last.root_id, draft)
     ):
         return None
+    notes = list(reading.notes)
+    if last is not None and reading.ended_at_ns < last.taken_ns:
+        notes.append(f"the clock was set back since {last.ref}, which is older though its time is later")
     about = About(
         series_id=series.id,
         layout_id=layout_id,
@@ -88,6 +91,6 @@ def take(
         trigger=request.trigger,
         author=request.author,
         label=request.label,
-        notes="\n".join(reading.notes),
+        notes="\n".join(notes),
     )
     return writer.keep(draft, about)

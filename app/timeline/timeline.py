@@ -23,6 +23,8 @@ from app.timeline.errors import BadWhen
 from app.timeline.kept_layout import Recalled, recall
 
 KEPT_LAYOUTS = 64
+LAST_NS = (1 << 63) - 1
+"""What a database can compare with; in the year 2262."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +41,6 @@ class Moment:
     def sheet(self, entries: Entries) -> Sheet:
         """Lay out some of its entries."""
         return lay_out(self.schema, self.recalled.kind, self.recalled.facts, self.mask, reading_of(self.kept, entries))
-
-    def cleared(self, values: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Raw values uint8[n, width] with what is hidden zeroed."""
-        keys = np.zeros((len(values), 0), np.uint8)
-        return cleared(reading_of(self.kept, Entries(keys, values)), self.mask).values
 
 
 @dataclass(slots=True)
@@ -102,6 +99,15 @@ def reading_of(kept: Kept, entries: Entries) -> Reading:
     )
 
 
+def without_hidden(values: NDArray[np.uint8], mask: Mask) -> NDArray[np.uint8]:
+    """Raw values uint8[n, width], each CPU's padded to 8 bytes, with what a mask of one value hides zeroed."""
+    if not mask.any():
+        return values
+    keys = np.zeros((len(values), 0), np.uint8)
+    reading = Reading(keys=keys, values=values, completeness=Completeness.EXACT, started_at_ns=0, ended_at_ns=0)
+    return cleared(reading, mask).values
+
+
 def rows_of(layout: Layout, recalled: Recalled, entries: Entries) -> Table:
     """Raw entries under a layout of theirs: per-CPU values apart, the kernel's padding cut off."""
     values, size = entries.values, recalled.facts.value_size
@@ -115,6 +121,6 @@ def rows_of(layout: Layout, recalled: Recalled, entries: Entries) -> Table:
 def when_ns(text: str, now_ns: int) -> int:
     """CLOCK_REALTIME of a WHEN. raises BadWhen"""
     try:
-        return moment_ns(text, now_ns)
+        return min(moment_ns(text, now_ns), LAST_NS)
     except BadMoment:
         raise BadWhen(text) from None

@@ -42,6 +42,14 @@ def download(
         view = backend.views.get(token, identity_of(opened))
     else:
         view = read_view(opened, backend.views, max_entries=backend.settings.max_read_entries)
+    name = f"{opened.facts.name or 'map'}-{opened.facts.id}"
+    return file_of(backend, view, kind=kind, where=where, sort=sort, columns=columns, name=name)
+
+
+def file_of(
+    backend: Backend, view: View, *, kind: str, where: str, sort: str, columns: list[str], name: str
+) -> Response:
+    """All entries of a reading that match, as a file of that name; its ending is added."""
     selected = select(backend.views, view, where=where, sort=sort)
     match kind:
         case "csv":
@@ -52,8 +60,8 @@ def download(
         case _:
             chunks = json_list(view.sheet.json_table, selected)
     response = Response(_held(view, chunks), content_type=TYPES[kind])
-    name = re.sub(r"[^A-Za-z0-9._-]+", "_", opened.facts.name) or "map"
-    response.headers["Content-Disposition"] = f'attachment; filename="{name}-{opened.facts.id}.{kind}"'
+    safe = re.sub(r"[^A-Za-z0-9._-]+", "_", name)
+    response.headers["Content-Disposition"] = f'attachment; filename="{safe}.{kind}"'
     response.headers["X-Entries"] = str(len(selected))
     response.headers["X-Completeness"] = view.sheet.reading.completeness.value
     return response

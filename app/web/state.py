@@ -19,9 +19,13 @@ FORMATS = ("json", "ndjson", "csv")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EntriesState:
-    """One state of `/maps/ID`."""
+    """One state of `/maps/ID`, now or `at` a moment, or of `/snapshots/REF`."""
 
-    map_id: int
+    map_id: int = 0
+    ref: str = ""
+    """A snapshot by itself, instead of a map."""
+    at: str = ""
+    """A WHEN, or a snapshot: the map as it was then."""
     where: str = ""
     sort: str = ""
     cursor: str = ""
@@ -39,7 +43,12 @@ class EntriesState:
         other = replace(self, key="", **change)  # type: ignore[arg-type]
         pairs: list[tuple[str, str]] = [
             (name, value)
-            for name, value in (("where", other.where), ("sort", other.sort), ("cursor", other.cursor))
+            for name, value in (
+                ("at", other.at),
+                ("where", other.where),
+                ("sort", other.sort),
+                ("cursor", other.cursor),
+            )
             if value
         ]
         if other.limit != DEFAULT_LIMIT:
@@ -50,7 +59,12 @@ class EntriesState:
             pairs.append(("fold", other.fold))
         if download:
             pairs.append(("format", download))
-        return f"/maps/{other.map_id}" + ("?" + urlencode(pairs) if pairs else "")
+        return other.path + ("?" + urlencode(pairs) if pairs else "")
+
+    @property
+    def path(self) -> str:
+        """The address without its arguments."""
+        return f"/snapshots/{self.ref}" if self.ref else f"/maps/{self.map_id}"
 
     def sorted_by(self, path: str, *, numeric: bool) -> str:
         """The address that sorts by a field: numbers largest first; again turns it round, a third time ends it."""
@@ -63,13 +77,15 @@ class EntriesState:
         return dict(self.lenses)
 
 
-def read_state(map_id: int) -> EntriesState:
-    """The state that the request asks for. raises BadArgument"""
+def read_state(map_id: int = 0, ref: str = "") -> EntriesState:
+    """The state that the request asks for, of a map or of a snapshot. raises BadArgument"""
     columns = tuple(dict.fromkeys(path for path in request.args.getlist("col") if path))
     if len(columns) > MAX_COLUMNS:
         raise BadArgument("col", f"{len(columns)} columns", f"at most {MAX_COLUMNS} columns")
     return EntriesState(
         map_id=map_id,
+        ref=ref,
+        at="" if ref else arguments.words("at")[:60],
         where=arguments.words("where"),
         sort=arguments.words("sort"),
         cursor=arguments.words("cursor"),

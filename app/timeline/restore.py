@@ -1,0 +1,144 @@
+"""From what a map holds to what it held: rows of a plan, each an edit of its own, of just the fields that differ."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from app.columns.decode import locate
+from app.columns.encode import unwritable
+from app.columns.errors import NoSuchField
+from app.columns.node import Node
+from app.columns.rows import ndjson_chunks
+from app.columns.table import Table
+from app.maps.edit import MAX_CHANGES
+from app.maps.kinds import Enumerate, Kind, Meaning
+from app.maps.owned import OWNED
+from app.maps.page import selection
+from app.timeline.differ import Diff, FieldDiff, field_texts, plain_path
+from app.timeline.errors import CannotRestore
+from app.timeline.told import fields_in, key_texts
+
+BLOCK_ROWS = 4096
+_REFERENCES = {
+    Meaning.PROG_ID: "programs",
+    Meaning.MAP_ID: "maps",
+    Meaning.SOCKET_COOKIE: "sockets",
+    Meaning.DEVICE: "devices and programs",
+    Meaning.CPU: "queues and programs",
+}
+
+
+def check(kind: Kind) -> None:
+    """Raises  CannotRestore for types whose entries no plan can bring back"""
+    if kind.meaning in _REFERENCES:
+        raise CannotRestore(
+            f"the values of this {kind.label} stand for {_REFERENCES[kind.meaning]}, and a number of then may mean another one"
+            " now: put them back one by one, with `bpf-atlas edit --thing`"
+        )
+    if (
+        kind.enumerate in {Enumerate.PEEK, Enumerate.RING, Enumerate.NOTHING, Enumerate.SINGLE}
+        or kind.meaning is Meaning.STACK
+    ):
+        raise CannotRestore(f"entries of this {kind.label} cannot be put back to where they were")
+
+
+def plan_rows(made: Diff) -> Iterator[dict[str, Any]]:
+    """Rows for app.maps.bulk that make side `a` hold what side `b` does: set, delete, or the whole entry.
+
+    made    a comparison in the layout of `dump` (bare)
+    raises  CannotRestore
+    """
+    kind = made.a.recalled.kind
+    check(kind)
+    yield from _changed(made)
+    key_of = _owner_key if kind.enumerate in OWNED else _hex_key
+    if made.b.is_complete:
+        for start in range(0, len(made.removed), BLOCK_ROWS):
+            part = made.removed.take(slice(start, start + BLOCK_ROWS))
+            for key in key_of(part):
+                yield {"key": key, "delete": True}
+    for start in range(0, len(made.added), BLOCK_ROWS):
+        part = made.added.take(slice(start, start + BLOCK_ROWS))
+        for key, line in zip(key_of(part), _lines(part), strict=True):
+            yield {"key": key, **{name: line[name] for name in ("value", "values") if name in line}}
+
+
+def patch(made: Diff) -> Iterator[bytes]:
+    """The same rows as JSON, one a line: what `plan make MAP FILE` takes. raises CannotRestore"""
+    for row in plan_rows(made):
+        yield json.dumps(row, separators=(",", ":"), ensure_ascii=False).encode() + b"\n"
+
+
+def only(made: Diff, where: str) -> Diff:
+    """Of a comparison what a filter selects: an entry counts as it is on side `b`, one that is not there as on side `a`.
+
+    raises  WhereError and the filter's other errors
+    """
+    if not where.strip():
+        return made
+    added, removed, rows = (selection(table, where=where, sort="") for table in (made.added, made.removed, made.new))
+    place = np.full(len(made.old), -1)
+    place[rows] = np.arange(len(rows))
+    fields = tuple(replace(field, rows=place[field.rows][place[field.rows] >= 0]) for field in made.fields)
+    return replace(
+        made,
+        added=made.added.take(added),
+        removed=made.removed.take(removed),
+        old=made.old.take(rows),
+        new=made.new.take(rows),
+        fields=tuple(field for field in fields if len(field.rows)),
+        unchanged=made.unchanged + len(made.old) - len(rows),
+    )
+
+
+def _changed(made: Diff) -> Iterator[dict[str, Any]]:
+    owned = made.a.recalled.kind.enumerate in OWNED
+    for start in range(0, len(made.old), BLOCK_ROWS):
+        rows = slice(start, start + BLOCK_ROWS)
+        old = made.old.take(rows)
+        keys = _owner_key(old) if owned else _hex_key(old)
+        wanted: list[dict[str, Any]] = [{} for _ in range(len(old))]
+        for field, here in fields_in(made, start, start + BLOCK_ROWS):
+            if not _can_be_written(made, field):
+                continue
+            _, new = field_texts(field, made, here)
+            for at, text in zip((here - start).tolist(), new, strict=True):
+                wanted[at][plain_path(field.path) if field.cpu < 0 else field.path] = json.loads(text)
+        whole = list(_lines(made.new.take(rows)))
+        for key, fields, line in zip(keys, wanted, whole, strict=True):
+            if not fields:
+                continue
+            if "values" in line:
+                yield {"key": key, "values": line["values"]}
+            elif len(fields) > MAX_CHANGES or "value" in fields:
+                yield {"key": key, "value": line["value"]}
+            else:
+                yield {"key": key, "set": fields}
+
+
+def _can_be_written(made: Diff, field: FieldDiff) -> bool:
+    """It is a field of the live side, and not the kernel's own."""
+    node: Node = field.old_node
+    try:
+        node = locate(made.a.schema.layout, plain_path(field.path)).node
+    except NoSuchField:
+        return False
+    return not unwritable(node)
+
+
+def _hex_key(table: Table) -> list[Any]:
+    return [f"hex:{key.tobytes().hex()}" for key in table.keys]
+
+
+def _owner_key(table: Table) -> list[Any]:
+    return [json.loads(text) for text in key_texts(table)]
+
+
+def _lines(table: Table) -> Iterator[dict[str, Any]]:
+    for chunk in ndjson_chunks(table):
+        yield from (json.loads(line) for line in chunk.split(b"\n") if line)

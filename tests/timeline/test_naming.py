@@ -1,0 +1,72 @@
+"""Which series a map belongs to: across restarts of programs and hosts, pins that come, numbers that are given again."""
+
+from __future__ import annotations
+
+from app.history.writer import Writer
+from app.timeline.naming import LiveMap, assign, title
+
+HASH = 1
+SECOND_NS = 1_000_000_000
+
+
+def one(number: int, name: str = "flows", pin: str = "", owner: str = "xdp_lb", kind: int = HASH) -> LiveMap:
+    return LiveMap(number, name, kind, pin, owner)
+
+
+def ids(writer: Writer, *maps: LiveMap, boot: str = "boot-1", at: int = 1, host: str = "here") -> dict[int, int]:
+    return {map_id: each.id for map_id, each in assign(writer, host, boot, maps, at * SECOND_NS).items()}
+
+
+def test_a_successor_goes_on_with_the_series_of_its_predecessor(writer: Writer) -> None:
+    before = ids(writer, one(7))
+    assert ids(writer, one(9), at=2)[9] == before[7]
+    assert ids(writer, one(3), boot="boot-2", at=3)[3] == before[7]
+    facts = writer.one_series(before[7])
+    assert (facts.map_id, facts.boot_id) == (3, "boot-2")
+    assert (facts.first_seen_ns, facts.last_seen_ns) == (SECOND_NS, 3 * SECOND_NS)
+
+
+def test_an_id_that_is_given_again_does_not_make_it_the_same_map(writer: Writer) -> None:
+    before = ids(writer, one(7))
+    assert ids(writer, one(7, name="other"))[7] != before[7]
+    assert ids(writer, one(7, owner="somebody_else"), boot="boot-2")[7] != before[7]
+    assert ids(writer, one(7, kind=2))[7] != before[7]
+
+
+def test_two_hosts_have_two_series(writer: Writer) -> None:
+    assert ids(writer, one(7))[7] != ids(writer, one(7), host="there")[7]
+
+
+def test_a_map_stays_where_it_is_when_its_owner_goes_away(writer: Writer) -> None:
+    before = ids(writer, one(7))
+    assert ids(writer, one(7, owner=""), at=2) == before
+
+
+def test_a_pin_names_a_map_whatever_else_is_said(writer: Writer) -> None:
+    before = ids(writer, one(7, pin="/sys/fs/bpf/lb/flows"))
+    assert ids(writer, one(9, pin="/sys/fs/bpf/lb/flows", owner="new_loader"), boot="boot-2")[9] == before[7]
+    assert ids(writer, one(9, pin="/sys/fs/bpf/other/flows"), boot="boot-3")[9] != before[7]
+
+
+def test_a_map_that_is_pinned_later_takes_its_history_along(writer: Writer) -> None:
+    before = ids(writer, one(7))
+    assert ids(writer, one(7, pin="/sys/fs/bpf/flows"), at=2) == before
+    assert ids(writer, one(12, pin="/sys/fs/bpf/flows"), boot="boot-2", at=3)[12] == before[7]
+
+
+def test_maps_of_one_name_are_told_apart_while_both_live(writer: Writer) -> None:
+    before = ids(writer, one(7), one(8))
+    assert len(set(before.values())) == 2
+    # The first goes away: the second stays itself.
+    assert ids(writer, one(8), at=2)[8] == before[8]
+    # After a restart of both the order of their making tells which is which.
+    assert ids(writer, one(20), one(21), at=3) == {20: before[7], 21: before[8]}
+
+
+def test_a_title_says_what_tells_it_apart(writer: Writer) -> None:
+    assigned = assign(writer, "here", "boot", [one(7), one(8), one(9, pin="/sys/fs/bpf/x")], SECOND_NS)
+    assert [title(assigned[number].of) for number in (7, 8, 9)] == [
+        "flows (hash, xdp_lb)",
+        "flows (hash, xdp_lb) #2",
+        "/sys/fs/bpf/x",
+    ]
