@@ -87,8 +87,13 @@ class Settings:
     """Of one core that the recorder may take over time; when it is short, maps are looked at less often."""
     history_mib: int = 1024
     """What the history may take on disk; when it is short, the oldest snapshots go."""
-    history_file: Path = Path()
+    history_file: str = ""
     """A history to show by itself, without live maps: what `serve --history` sets."""
+
+    @property
+    def is_alone(self) -> bool:
+        """A history is shown by itself: there are no live maps, and nobody records."""
+        return self.history_file != ""
 
     @property
     def recorder_socket(self) -> Path:
@@ -105,8 +110,7 @@ class Settings:
         """Address of the history's database."""
         if self.database_url:
             return self.database_url
-        offline = self.history_file != Path()
-        return f"sqlite:///{self.history_file.absolute() if offline else self.history_folder / 'history.db'}"
+        return f"sqlite:///{Path(self.history_file).absolute() if self.is_alone else self.history_folder / 'history.db'}"
 
     @property
     def socket(self) -> Path:

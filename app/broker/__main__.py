@@ -55,14 +55,15 @@ def main(arguments: Sequence[str]) -> int:
 
 def serve(sock: socket.socket, settings: Settings, peers: Mapping[int, Peer]) -> None:
     """Prepare, confine this process for good, and answer on `sock` until SIGTERM or SIGINT."""
-    tried = probes.at_start()
+    tried = () if settings.is_alone else probes.at_start()
     host = Host(
         bpffs=settings.bpffs,
         passes_descriptors=probes.passes(tried),
         tried=tried,
         open_desk=lambda: Desk.open(settings),
     )
-    host.iterators.load_all()
+    if not settings.is_alone:
+        host.iterators.load_all()
     recover(host)  # opens the databases: nothing is opened for writing once the filter is closed
     confine.confine_broker(_rights(settings))
     listener = listen.Listener(sock, host, peers)
@@ -76,6 +77,8 @@ def serve(sock: socket.socket, settings: Settings, peers: Mapping[int, Peer]) ->
 
 
 def _rights(settings: Settings) -> confine.Rights:
+    if settings.is_alone:
+        return confine.Rights.ALONE
     if not settings.allow_edits:
         return confine.Rights.READ
     return confine.Rights.EDIT_SOCKETS if settings.edit_sockets else confine.Rights.EDIT

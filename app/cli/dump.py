@@ -11,6 +11,7 @@ import click
 
 from app.cli.errors import CannotWrite
 from app.cli.layout import harmless
+from app.cli.past import Past, is_past
 from app.cli.progress import Progress
 from app.cli.service import connect, data_option
 from app.errors import UsageError
@@ -18,6 +19,7 @@ from app.settings import Settings
 
 if TYPE_CHECKING:  # numpy is not needed for --help
     from app.columns.table import Table
+    from app.maps.tabulate import Sheet
 
 THREADS = 2
 """That make the text of large maps: one leaves a core idle, and a third gains nothing beside the one that writes."""
@@ -57,8 +59,9 @@ def command(  # noqa: PLR0913  (one parameter an option)
     columns: str,
     lens: bool,
 ) -> None:
-    """Print the entries of a map.
+    """Print the entries of a map, as it is now or was: MAP, a snapshot (s12), or MAP@WHEN.
 
+    WHEN is an ISO time or 30s, 10m, 2h, 3d ago: the newest snapshot at or before it is printed, and named on stderr.
     Without a format: a table for people, of the first 1,000 entries unless --limit says otherwise.
 
     \b
@@ -66,6 +69,8 @@ def command(  # noqa: PLR0913  (one parameter an option)
       bpf-atlas dump 42 --json
       bpf-atlas dump name:flows --where 'value.packets > 1000 and key.saddr in 10.0.0.0/8' --sort -value.packets
       bpf-atlas dump /sys/fs/bpf/blocklist --csv --columns key.prefixlen,key.addr > blocklist.csv
+      bpf-atlas dump s12 --json
+      bpf-atlas dump name:flows@10m --where 'key.saddr in 10.0.0.0/8'
     """
     from app.columns import where as filtering
 
@@ -86,7 +91,8 @@ def command(  # noqa: PLR0913  (one parameter an option)
     sys.setswitchinterval(SWITCH_S)
     shown = LIMIT_TEXT_ROWS if limit is None and form is None else limit
     bare = form in {"json", "ndjson"}
-    table, left_out = _read(settings, reference, where=where, sort=sort, limit=shown, bare=bare)
+    read = _recall if is_past(reference) else _read
+    table, left_out = read(settings, reference, where=where, sort=sort, limit=shown, bare=bare)
     if parquet is not None:
         _write_parquet(table, parquet, paths)
     elif form is None:
@@ -104,7 +110,6 @@ def _read(
     from app.maps.catalog import resolve
     from app.maps.layouts import Btfs
     from app.maps.opening import open_map
-    from app.maps.page import selection
     from app.maps.tabulate import read_sheet
     from app.maps.walk import Completeness
 
@@ -116,20 +121,45 @@ def _read(
             everything = 1 << 40
             sheet = read_sheet(opened, limit=everything if wanted is None else max(wanted, 1), progress=progress)
             progress.done()
-    if wanted is None and sheet.reading.completeness is Completeness.CAPPED:
+    capped = sheet.reading.completeness is Completeness.CAPPED
+    if wanted is None and capped:
         click.echo("bpf-atlas: the map grew while it was read; what is printed is cut off", err=True)
+    total = (opened.entries or len(sheet.table)) if wanted is not None and capped else len(sheet.table)
+    return _chosen(sheet, where=where, sort=sort, limit=limit, bare=bare, total=total)
+
+
+def _recall(
+    settings: Settings, reference: str, *, where: str, sort: str, limit: int | None, bare: bool
+) -> tuple[Table, int]:
+    """The same out of the history."""
+    from app.history.history import moment
+    from app.maps.walk import Completeness
+
+    with Past(settings) as past:
+        kept = past.kept(reference)
+        wanted = limit if limit is not None and not where and not sort else None
+        sheet = past.timeline.sheet(kept, limit=None if wanted is None else max(wanted, 1))
+        total = past.timeline.history.counts([kept.root_id])[kept.root_id]
+    found = _chosen(sheet, where=where, sort=sort, limit=limit, bare=bare, total=total)
+    capped = ", which does not hold all entries" if kept.completeness == Completeness.CAPPED.value else ""
+    click.echo(f"bpf-atlas: {kept.ref} of {moment(kept.taken_ns)}{capped}", err=True)
+    return found
+
+
+def _chosen(sheet: Sheet, *, where: str, sort: str, limit: int | None, bare: bool, total: int) -> tuple[Table, int]:
+    """What is to be printed of a reading, and how many entries are left out by the limit."""
+    from app.maps.page import selection
+
     for note in sheet.notes:
         click.echo(f"bpf-atlas: {harmless(note)}", err=True)
     table = sheet.json_table if bare else sheet.table
-    left_out = 0
     if where or sort:
         chosen = selection(sheet.table, where=where, sort=sort)
         left_out = max(len(chosen) - limit, 0) if limit is not None else 0
         return table.take(chosen[:limit]), left_out
-    if limit is not None and (limit < len(table) or sheet.reading.completeness is Completeness.CAPPED):
-        left_out = max((opened.entries or len(table)) - limit, 0)
-        table = table.take(slice(0, limit))
-    return table, left_out
+    if limit is None or limit >= total:
+        return table, 0
+    return table.take(slice(0, limit)), total - limit
 
 
 def _chunks(table: Table, form: str, paths: list[str], *, lens: bool) -> Iterator[bytes | memoryview]:

@@ -100,3 +100,57 @@ class NotDone(CliError):
 
 class EditRefused(CliError, NeedsRights):
     """An edit that the kernel, the map's state or the policy does not allow; the sentence is the broker's."""
+
+
+class HistoryClosed(CliError, NeedsRights):
+    """There is a history, and it is not for this user."""
+
+    def __init__(self, where: str) -> None:
+        super().__init__(f"this user may not read the history at {where}: run as root")
+
+
+class HistoryAlone(CliError, UsageError):
+    """A history that was opened by itself is only read."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(f"{path} is a history that was opened by itself, and only read: unset BPF_ATLAS_HISTORY_FILE")
+
+
+class AlreadyThere(CliError):
+    """A file would be lost."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(f"{path} is there already: name another file, or remove it first")
+
+
+class NotOnPostgresql(CliError, UsageError):
+    """The database has its own programs for that."""
+
+    def __init__(self, program: str) -> None:
+        super().__init__(f"the history is in PostgreSQL: use {program} for that")
+
+
+class NoSnapshotFirst(CliError, NeedsRights):
+    """Nothing would tell afterwards what a map held before a plan."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(
+            f"no snapshot could be taken before the plan, so nothing was applied ({reason}): mend that, or add --no-snapshot"
+        )
+
+
+class HistoryDamaged(CliError):
+    """What is stored is not what was stored."""
+
+    def __init__(self, where: str, problems: int) -> None:
+        super().__init__(
+            f"{where} has {problems} {'problem' if problems == 1 else 'problems'}; what they do not name can be read"
+        )
+
+
+class WhichMap(CliError):
+    """None of the live maps, or several, go on with the series of a snapshot."""
+
+    def __init__(self, title: str, ids: tuple[int, ...]) -> None:
+        which = f"{len(ids)} live maps may be the one, {', '.join(map(str, ids))}" if ids else "no live map is it now"
+        super().__init__(f"{title}: {which}; say by --map MAP into which one to restore")

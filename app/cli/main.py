@@ -16,10 +16,21 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "serve": ("app.cli.serve", "Start the dashboard: broker, recorder and web."),
     "maps": ("app.cli.maps", "List every map of this host."),
     "show": ("app.cli.show", "Show one map in full, with its schema."),
-    "dump": ("app.cli.dump", "Print the entries of a map."),
+    "dump": ("app.cli.dump", "Print the entries of a map, as it is now or was."),
     "edit": ("app.cli.edit", "Change one entry of a map, or the map itself, on record."),
     "undo": ("app.cli.undo", "Take one edit back, unless the value moved on."),
     "plan": ("app.cli.plan", "Many edits of one map: made from a file or a filter, checked, applied, gone on with."),
+    "snapshot": (
+        "app.cli.snapshot",
+        "Take a snapshot of each map, export and import snapshots, label and delete them.",
+    ),
+    "snapshots": ("app.cli.snapshots", "List the snapshots of one map, or of all, newest first."),
+    "diff": ("app.cli.diff", "Compare two sides: which entries were added, removed, changed, and in which fields."),
+    "restore": ("app.cli.restore", "Bring a map back to a snapshot (s12, or MAP@WHEN), or part of it."),
+    "history": (
+        "app.cli.history",
+        "Look after the history: how its recorder is, verify, back up, put back, tidy.",
+    ),
     "doctor": ("app.cli.doctor", "Say what this host allows, what is missing, and what to do about it."),
     "demo": (
         "app.cli.demo",

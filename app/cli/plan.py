@@ -11,6 +11,7 @@ import click
 
 from app.cli.errors import NotDone
 from app.cli.layout import columns, harmless, print_json
+from app.cli.past import Past, before_edit
 from app.cli.progress import Progress
 from app.cli.service import CLI, connect, data_option
 from app.settings import Settings
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from app.wire.edits import PlanFacts
 
 POLL_S = 0.2
+STARTABLE = frozenset({"draft", "ready", "stopped"})
+"""States of a plan that can be applied."""
 
 
 @click.group("plan")
@@ -46,11 +49,12 @@ def command() -> None:
 @click.option("--reason", required=True, metavar="TEXT", help="Why; it stands in every row's audit record.")
 @click.option("--label", default="", metavar="TEXT", help="A name for the plan.")
 @click.option("--apply", "and_apply", is_flag=True, help="Apply it at once.")
+@click.option("--no-snapshot", is_flag=True, help="With --apply: do not keep what the map holds before.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 @data_option
 def make(  # noqa: PLR0913  (one parameter an option)
     settings: Settings, *, reference: str, file: Path | None, where: str | None, sets: tuple[str, ...], delete: bool,
-    reason: str, label: str, and_apply: bool, as_json: bool,
+    reason: str, label: str, and_apply: bool, no_snapshot: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Make a plan out of a file (- for standard input), or of the entries that a filter selects, and check it.
 
@@ -72,7 +76,8 @@ def make(  # noqa: PLR0913  (one parameter an option)
     from app.maps.opening import open_map
 
     text = "" if file is None else _read(file)
-    with connect(settings) as client:
+    with Past(settings) as past:
+        client = past.client
         with open_map(client, Btfs(client), resolve(client, reference)) as opened:
             if where is None:
                 rows = edits_of(opened, text)
@@ -86,9 +91,11 @@ def make(  # noqa: PLR0913  (one parameter an option)
             facts = client.plan_rows(CLI, facts.id, some)
         facts = client.plan_step(CLI, facts.id, "check")
         if and_apply:
-            facts = _apply(client, facts.id)
-    _print(facts, as_json=as_json)
-    _check_done(facts, wanted=and_apply)
+            if not no_snapshot:
+                before_edit(past, of.id)
+            facts = apply_plan(client, facts.id)
+    print_plan(facts, as_json=as_json)
+    check_done(facts, wanted=and_apply)
 
 
 @command.command("check")
@@ -100,7 +107,7 @@ def check(settings: Settings, *, plan: int, as_json: bool) -> None:
     with connect(settings) as client:
         facts = client.plan_step(CLI, plan, "check")
         rows = client.plan(CLI, plan, first=1, limit=500).rows
-    _print(facts, as_json=as_json)
+    print_plan(facts, as_json=as_json)
     if not as_json:
         for row in rows:
             if row.sentence and row.state != "done":
@@ -109,14 +116,21 @@ def check(settings: Settings, *, plan: int, as_json: bool) -> None:
 
 @command.command("apply")
 @click.argument("plan", type=int)
+@click.option("--no-snapshot", is_flag=True, help="Do not keep what the map holds before.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 @data_option
-def apply(settings: Settings, *, plan: int, as_json: bool) -> None:
-    """Apply a plan, or go on with one that stopped. Ctrl-C stops it after the row at hand."""
-    with connect(settings) as client:
-        facts = _apply(client, plan)
-    _print(facts, as_json=as_json)
-    _check_done(facts, wanted=True)
+def apply(settings: Settings, *, plan: int, no_snapshot: bool, as_json: bool) -> None:
+    """Apply a plan, or go on with one that stopped. Ctrl-C stops it after the row at hand.
+
+    What the map holds is kept as a snapshot first, which `restore` leads back to.
+    """
+    with Past(settings) as past:
+        facts = past.client.plan(CLI, plan).facts
+        if not no_snapshot and facts.state in STARTABLE:
+            before_edit(past, facts.map.id)
+        facts = apply_plan(past.client, plan)
+    print_plan(facts, as_json=as_json)
+    check_done(facts, wanted=True)
 
 
 @command.command("show")
@@ -127,7 +141,7 @@ def show(settings: Settings, *, plan: int, as_json: bool) -> None:
     """Show one plan and its first rows."""
     with connect(settings) as client:
         found = client.plan(CLI, plan, first=1, limit=500)
-    _print(found.facts, as_json=as_json)
+    print_plan(found.facts, as_json=as_json)
     if not as_json:
         body = [
             [
@@ -151,7 +165,7 @@ def list_(settings: Settings, *, as_json: bool) -> None:
     with connect(settings) as client:
         plans = client.plans(CLI, limit=100).plans
     if as_json:
-        print_json([_document(each) for each in plans])
+        print_json([document(each) for each in plans])
         return
     body = [
         [
@@ -174,7 +188,7 @@ def approve(settings: Settings, *, plan: int) -> None:
     """Agree, as the second person, to an edit that waits; it is made at once when nobody else is needed."""
     with connect(settings) as client:
         facts = _settled(client, client.plan_step(CLI, plan, "approve"))
-    _print(facts, as_json=False)
+    print_plan(facts, as_json=False)
 
 
 @command.command("cancel")
@@ -183,10 +197,11 @@ def approve(settings: Settings, *, plan: int) -> None:
 def cancel(settings: Settings, *, plan: int) -> None:
     """Give a plan up; rows that were done stay so."""
     with connect(settings) as client:
-        _print(client.plan_step(CLI, plan, "cancel"), as_json=False)
+        print_plan(client.plan_step(CLI, plan, "cancel"), as_json=False)
 
 
-def _apply(client: Client, plan: int) -> PlanFacts:
+def apply_plan(client: Client, plan: int) -> PlanFacts:
+    """Start it, and wait for its end."""
     facts = client.plan_step(CLI, plan, "start")
     progress = Progress(f"plan {plan}", facts.rows)
     try:
@@ -208,14 +223,16 @@ def _settled(client: Client, facts: PlanFacts) -> PlanFacts:
     return facts
 
 
-def _check_done(facts: PlanFacts, *, wanted: bool) -> None:
+def check_done(facts: PlanFacts, *, wanted: bool) -> None:
+    """Raises  NotDone where it was to be applied, and is not"""
     if wanted and facts.state != "done":
         raise NotDone(facts.sentence or f"plan {facts.id} is {facts.state}")
 
 
-def _print(facts: PlanFacts, *, as_json: bool) -> None:
+def print_plan(facts: PlanFacts, *, as_json: bool) -> None:
+    """How far it is, for people or as JSON."""
     if as_json:
-        print_json(_document(facts))
+        print_json(document(facts))
         return
     click.echo(
         f"plan {facts.id}: {facts.state}, {facts.done} of {facts.rows} rows done, map #{facts.map.id} {harmless(facts.map.name)}"
@@ -224,7 +241,8 @@ def _print(facts: PlanFacts, *, as_json: bool) -> None:
         click.echo(harmless(facts.sentence))
 
 
-def _document(facts: PlanFacts) -> dict[str, Any]:
+def document(facts: PlanFacts) -> dict[str, Any]:
+    """The same for scripts."""
     plain = {name: getattr(facts, name) for name in type(facts).__struct_fields__}
     plain["map"] = {"id": facts.map.id, "name": facts.map.name}
     plain["approved_by"] = list(facts.approved_by)

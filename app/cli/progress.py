@@ -21,12 +21,16 @@ class Progress:
 
     def __call__(self, entries: int) -> None:
         """Entries read so far."""
+        of = f" of {self._total:,}" if self._total else ""
+        self.say(f"{entries:,}{of} entries")
+
+    def say(self, text: str) -> None:
+        """How far it is, in other words; `text` steers nothing."""
         now = time.monotonic()
         if not self._tty or now - self._started_s < QUIET_S or now - self._said_s < 0.1:  # noqa: PLR2004  (10 a second)
             return
         self._said_s, self._shown = now, True
-        of = f" of {self._total:,}" if self._total else ""
-        sys.stderr.write(f"\r\x1b[K{self._what}: {entries:,}{of} entries")
+        sys.stderr.write(f"\r\x1b[K{self._what}: {text}")
         sys.stderr.flush()
 
     def done(self) -> None:

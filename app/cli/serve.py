@@ -7,8 +7,10 @@ import dataclasses
 import fcntl
 import ipaddress
 import os
+import shutil
 import socket
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,8 +19,8 @@ import click
 from app.cli.errors import AddressTaken, DataTaken, DataUnusable, Exposed, ServeNeedsRoot
 from app.cli.service import listens
 from app.cli.supervise import Part, Supervisor
-from app.errors import BadSetting
-from app.settings import Settings, from_environment
+from app.errors import BadSetting, UsageError
+from app.settings import PREFIX, Settings, from_environment
 
 MALLOC = {"MALLOC_ARENA_MAX": "2", "MALLOC_MMAP_THRESHOLD_": str(1 << 20)}
 """For glibc in the service's processes: what a sort took goes back to the system, not to one of 32 threads' heaps."""
@@ -37,7 +39,13 @@ MALLOC = {"MALLOC_ARENA_MAX": "2", "MALLOC_MMAP_THRESHOLD_": str(1 << 20)}
 @click.option(
     "--allow-edits", is_flag=True, help="Let editors edit, as far as roles and policy go.  [env: BPF_ATLAS_ALLOW_EDITS]"
 )
-def command(*, listen: str | None, data: Path | None, demo: bool, allow_edits: bool) -> None:
+@click.option(
+    "--history",
+    "file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Show this history by itself: no live maps, no root needed.",
+)
+def command(*, listen: str | None, data: Path | None, demo: bool, allow_edits: bool, file: Path | None) -> None:
     """Start the dashboard: broker, recorder and web. Prints a one-time login link.
 
     \b
@@ -45,7 +53,14 @@ def command(*, listen: str | None, data: Path | None, demo: bool, allow_edits: b
       bpf-atlas serve
       bpf-atlas serve --demo --listen 127.0.0.1:9000 --data /tmp/atlas
       bpf-atlas serve --allow-edits
+      bpf-atlas serve --history incident.db
     """
+    if file is not None:
+        if demo or allow_edits:
+            raise UsageError("--history shows what was: neither --demo nor --allow-edits goes with it")
+        with history_alone(file, data) as folder:
+            serve(from_environment(listen=listen, data=folder), demo=False)
+        return
     settings = from_environment(
         listen=listen, data=data.absolute() if data else None, allow_edits=True if allow_edits else None
     )
@@ -71,7 +86,8 @@ def serve(settings: Settings, *, demo: bool) -> None:
         supervisor.heed_signals()
         try:
             supervisor.start(Part("broker", ["-m", "app.broker", *data]), is_ready=lambda: _answers(settings))
-            supervisor.start(Part("recorder", ["-m", "app.recorder", *data]), is_ready=lambda: True)
+            if not settings.is_alone:
+                supervisor.start(Part("recorder", ["-m", "app.recorder", *data]), is_ready=lambda: True)
             web = ["-m", "app.web", "--listen-fd", str(listener.fileno()), *data]
             supervisor.start(Part("web", web, pass_fds=(listener.fileno(),)), is_ready=lambda: _healthy(shown))
             if demo:
@@ -81,6 +97,28 @@ def serve(settings: Settings, *, demo: bool) -> None:
             supervisor.run()
         finally:
             supervisor.stop()
+
+
+@contextlib.contextmanager
+def history_alone(file: Path, data: Path | None) -> Iterator[Path]:
+    """The data directory of a service that shows one history by itself; without one that was named, it goes with the service.
+
+    raises  NoHistory, NotAHistory, TooNew, DatabaseUnusable
+    """
+    from app.history.database import Upkeep, open_reading, sqlite_url
+
+    open_reading(sqlite_url(file.absolute()), Upkeep.NOBODY).close()
+    with tempfile.TemporaryDirectory(prefix="bpf-atlas-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        chosen = {"history_file": file.absolute(), "web_user": os.geteuid()}
+        if os.geteuid() == 0:  # the web becomes somebody else, who may not be let in where the file is
+            chosen = {"history_file": folder / "history.db"}
+            shutil.copyfile(file, folder / "history.db")
+            (folder / "history.db").chmod(0o644)
+        for setting, value in chosen.items():
+            os.environ[f"{PREFIX}{setting.upper()}"] = str(value)
+        yield data.absolute() if data else folder / "data"
 
 
 @contextlib.contextmanager
@@ -164,7 +202,9 @@ def _greet(settings: Settings) -> None:
 
     with connect(settings.socket) as client:
         link = login_link(settings, client.link_make().value)
-    mode = "editors may edit" if settings.allow_edits else "reading only"
+    mode = (
+        "a history by itself" if settings.is_alone else "editors may edit" if settings.allow_edits else "reading only"
+    )
     print(f"bpf-atlas listens on http://{settings.listen}, {mode}. Open this link, it works once:", flush=True)
     print(f"\n    {link}\n", flush=True)
     print("`bpf-atlas login` makes a new one; Ctrl-C stops the service.", flush=True)

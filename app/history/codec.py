@@ -28,6 +28,8 @@ LEVEL_LARGE, LEVEL_SMALL = 1, 3
 SMALL_BYTES = 64 << 10
 PLANES_ROWS = 16
 """Fewer rows gain nothing by being transposed."""
+BLOCK_ROWS, HARDLY = 1024, 4
+"""Planes so long that do not even shrink to a quarter are compressed one by one."""
 UNIT_BYTES = 64
 """A row wider than WIDE_BYTES changes in pieces of this size."""
 WIDE_BYTES = 256
@@ -74,7 +76,7 @@ def encode(rows: Bytes2d) -> Encoded:
     if rows.nbytes < PLANES_ROWS:
         return Encoded(Codec.RAW, bytes(plain(rows)))
     if len(rows) >= PLANES_ROWS and rows.shape[1] > 1:
-        packed, codec = _compress(plain(rows.T)), Codec.PLANES
+        packed, codec = _compress_planes(rows), Codec.PLANES
     else:
         packed, codec = _compress(plain(rows)), Codec.ZSTD
     return Encoded(codec, packed) if len(packed) < rows.nbytes else Encoded(Codec.RAW, bytes(plain(rows)))
@@ -207,6 +209,22 @@ def _compress(data: bytes | memoryview) -> bytes:
             packer = _local.large = zstandard.ZstdCompressor(level=LEVEL_LARGE)
     packed: bytes = packer.compress(data)
     return packed
+
+
+def _compress_planes(rows: Bytes2d) -> bytes:
+    planes = plain(rows.T)
+    packed = _compress(planes)
+    if len(rows) < BLOCK_ROWS or len(packed) * HARDLY < len(planes):
+        return packed
+    # Random and regular planes in one block would share one table of lengths: each has a block of its own.
+    packer = zstandard.ZstdCompressor(level=LEVEL_LARGE).compressobj(size=len(planes))
+    parts = []
+    for start in range(0, len(planes), len(rows)):
+        parts.append(packer.compress(planes[start : start + len(rows)]))
+        parts.append(packer.flush(zstandard.COMPRESSOBJ_FLUSH_BLOCK))
+    parts.append(packer.flush())
+    apart = b"".join(parts)
+    return min(packed, apart, key=len)
 
 
 def _decompress(data: bytes, most_bytes: int, *, exact: bool = True) -> bytes:

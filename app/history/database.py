@@ -12,6 +12,7 @@ import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from enum import Enum
 from pathlib import Path
 from typing import IO, Any
 
@@ -149,7 +150,14 @@ class Database:
         self.engine.dispose()
 
 
-def open_reading(url: str) -> Database:
+class Upkeep(Enum):
+    """Who else has a database."""
+
+    RECORDER = "one that writes it, perhaps now"
+    NOBODY = "it lies still, and nothing is to be left beside it"
+
+
+def open_reading(url: str, upkeep: Upkeep = Upkeep.RECORDER) -> Database:
     """A database to read.
 
     raises  NoHistory, NotAHistory, TooNew, TooOld, DatabaseUnusable
@@ -159,7 +167,8 @@ def open_reading(url: str) -> Database:
         path = Path(parsed.database or "")
         if not path.exists():
             raise NoHistory(str(path))
-        database = Database(url, _sqlite_engine(path, read_only=True))
+        still = upkeep is Upkeep.NOBODY and not any(each.exists() for each in _files(path)[1:])
+        database = Database(url, _sqlite_engine(path, read_only=True, still=still))
     else:
         database = Database(url, create_engine(parsed, pool_pre_ping=True))
     found = schema_of(database)
@@ -250,13 +259,13 @@ def _files(path: Path) -> list[Path]:
     return [path, path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm")]
 
 
-def _sqlite_engine(path: Path, *, read_only: bool) -> Engine:
+def _sqlite_engine(path: Path, *, read_only: bool, still: bool = False) -> Engine:
     mode = ""
     if read_only:
         mode = "&mode=ro"
         # Without its shared memory, and no way to make it, SQLite reads only what it is told that nobody writes.
         wal, shm = _files(path)[1:]
-        if not wal.exists() and not shm.exists() and not os.access(path.parent, os.W_OK):
+        if still or (not wal.exists() and not shm.exists() and not os.access(path.parent, os.W_OK)):
             mode = "&immutable=1"
     # Readers keep no connection: each sees the files as they are now, also after the recorder made them anew.
     engine = create_engine(
@@ -271,14 +280,10 @@ def _sqlite_engine(path: Path, *, read_only: bool) -> Engine:
         connection.isolation_level = None  # transactions begin where they are begun below, and not before
         pragmas = ["trusted_schema=OFF", "temp_store=MEMORY", "cell_size_check=ON", "foreign_keys=ON"]
         if not read_only:
-            pragmas = [
-                f"page_size={PAGE_BYTES}",
-                "auto_vacuum=INCREMENTAL",
-                "journal_mode=WAL",
-                "synchronous=NORMAL",
-                "wal_autocheckpoint=4000",
-                *pragmas,
-            ]
+            pragmas = ["journal_mode=WAL", "synchronous=NORMAL", "wal_autocheckpoint=4000", *pragmas]
+            if not connection.execute("PRAGMA page_count").fetchone()[0]:
+                # Of a database that has pages the second is a write, and would wait for whoever writes.
+                pragmas = [f"page_size={PAGE_BYTES}", "auto_vacuum=INCREMENTAL", *pragmas]
         for pragma in pragmas:
             connection.execute(f"PRAGMA {pragma}")
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from sqlalchemy import Connection, RowMapping, select
+from sqlalchemy import ColumnElement, Connection, RowMapping, select
 
 from app.history import content, diff, layouts, roots, series, snapshots
 from app.history.chunks import Decoder
@@ -24,6 +24,18 @@ from app.history.snapshots import Kept
 from app.history.tables import Meta, Snapshot
 
 _REF = re.compile(r"s([1-9][0-9]{0,17})")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """What snapshots must fit."""
+
+    series: Collection[int] | None = None
+    """Ids; None: any."""
+    trigger: str = ""
+    """Empty: any."""
+    labelled: bool = False
+    """Only those with a label."""
 
 
 @dataclass(slots=True)
@@ -67,16 +79,20 @@ class History:
 
     def snapshots(
         self, *, series_id: int = 0, before: int = 0, limit: int = 100, since_ns: int = 0, until_ns: int = 0,
+        among: Selection | None = None,
         damaged: list[Damaged] | None = None,
     ) -> list[Kept]:  # fmt: skip
         """Newest first, up to `limit` of them; those whose rows are damaged are passed over.
 
         before   only those of smaller numbers; 0: all
+        among    what else they must fit; None: nothing
         damaged  what is wrong with those that were passed over is put in
         """
         query = select(Snapshot).order_by(Snapshot.id.desc())
         if series_id:
             query = query.where(Snapshot.series_id == series_id)
+        if among is not None:
+            query = query.where(*_fitting(among))
         if before:
             query = query.where(Snapshot.id < before)
         if since_ns:
@@ -192,6 +208,15 @@ class History:
         except Damaged as damage:
             refs = " or ".join(each.ref for each in kept)
             raise Damaged(f"{damage.what}, which {refs} needs,", damage.why) from damage
+
+
+def _fitting(among: Selection) -> Iterator[ColumnElement[bool]]:
+    if among.series is not None:
+        yield Snapshot.series_id.in_(list(among.series))
+    if among.trigger:
+        yield Snapshot.trigger == among.trigger
+    if among.labelled:
+        yield Snapshot.label != ""
 
 
 def _sound(rows: Iterable[RowMapping], damaged: list[Damaged] | None) -> list[Kept]:

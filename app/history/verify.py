@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
-from sqlalchemy import Connection, Select, select, text
+from sqlalchemy import Connection, Select, or_, select, text
 from sqlalchemy.orm import InstrumentedAttribute
 
 from app.history import chunks, content, layouts, roots, series, snapshots
@@ -41,9 +41,9 @@ def verify(connection: Connection, progress: Progress = lambda *_: None) -> Iter
     sections = (
         ("chunks", _chunks(connection, bad, progress)),
         ("lists of chunks", _roots(connection, bad, progress)),
-        ("layouts", _rows(connection, "layout", Layout.id, lambda number: layouts.check(connection, number))),
-        ("series", _rows(connection, "series", Series.id, lambda number: series.load(connection, number))),
-        ("snapshots", _rows(connection, "snapshot s", Snapshot.id, lambda number: _snapshot(connection, number))),
+        ("layouts", _rows(connection, "layout ", Layout.id, layouts.check, Snapshot.layout_id)),
+        ("series", _rows(connection, "series ", Series.id, series.load)),
+        ("snapshots", _rows(connection, "snapshot s", Snapshot.id, _snapshot, Snapshot.id)),
         ("notes", _notes(connection)),
     )
     for name, problems in sections:
@@ -103,13 +103,13 @@ def _chunk(connection: Connection, number: int) -> Problem | None:
 
 def _needing(connection: Connection, number: int) -> tuple[str, ...]:
     """Snapshots that need a chunk itself; those that need a delta of it are named with that one."""
-    query = (
+    entries = select(Snapshot.id).join(Use, Use.root_id == Snapshot.root_id).where(Use.chunk_id == number)
+    types = (
         select(Snapshot.id)
-        .join(Use, Use.root_id == Snapshot.root_id)
-        .where(Use.chunk_id == number)
-        .order_by(Snapshot.id)
+        .join(Layout, Layout.id == Snapshot.layout_id)
+        .where(or_(Layout.btf_id == number, Layout.base_btf_id == number))
     )
-    return tuple(f"s{each}" for each in _asked(connection, query))
+    return tuple(f"s{each}" for each in sorted({*_asked(connection, entries), *_asked(connection, types)}))
 
 
 def _roots(connection: Connection, bad: set[int], progress: Progress) -> Iterator[Problem]:
@@ -120,9 +120,11 @@ def _roots(connection: Connection, bad: set[int], progress: Progress) -> Iterato
         try:
             _root(connection, number, bad)
         except Damaged as damage:
-            yield Problem(damage.what, damage.why, _of_root(connection, number))
+            yield Problem(damage.what, damage.why, _of(connection, Snapshot.root_id, number))
         except TORN as problem:
-            yield Problem(f"the list of chunks {number}", _reason(connection, problem), _of_root(connection, number))
+            yield Problem(
+                f"the list of chunks {number}", _reason(connection, problem), _of(connection, Snapshot.root_id, number)
+            )
 
 
 def _root(connection: Connection, number: int, bad: set[int]) -> None:
@@ -138,8 +140,9 @@ def _root(connection: Connection, number: int, bad: set[int]) -> None:
         raise Damaged(f"the list of chunks {number}", "what keeps its chunks from being deleted is not complete")
 
 
-def _of_root(connection: Connection, number: int) -> tuple[str, ...]:
-    query = select(Snapshot.id).where(Snapshot.root_id == number).order_by(Snapshot.id)
+def _of(connection: Connection, column: InstrumentedAttribute[int], number: int) -> tuple[str, ...]:
+    """Snapshots of a list of chunks, or of a layout."""
+    query = select(Snapshot.id).where(column == number).order_by(Snapshot.id)
     return tuple(f"s{each}" for each in _asked(connection, query))
 
 
@@ -151,16 +154,23 @@ def _snapshot(connection: Connection, number: int) -> None:
 
 
 def _rows(
-    connection: Connection, what: str, column: InstrumentedAttribute[int], load: Callable[[int], object]
+    connection: Connection,
+    what: str,
+    column: InstrumentedAttribute[int],
+    load: Callable[[Connection, int], object],
+    needed_as: InstrumentedAttribute[int] | None = None,
 ) -> Iterator[Problem]:
+    """Of each row of a table that `load` refuses; `needed_as` is what a snapshot refers to it by."""
     for number in _asked(connection, select(column).order_by(column)):
-        refs = (f"s{number}",) if what == "snapshot s" else ()
         try:
-            load(number)
-        except Damaged as damage:
-            yield Problem(damage.what, damage.why, refs)
-        except TORN as problem:
-            yield Problem(f"{what.removesuffix(' s')} {number}", _reason(connection, problem), refs)
+            load(connection, number)
+        except (Damaged, *TORN) as problem:
+            name, why = (
+                (problem.what, problem.why)
+                if isinstance(problem, Damaged)
+                else (f"{what}{number}", _reason(connection, problem))
+            )
+            yield Problem(name, why, () if needed_as is None else _of(connection, needed_as, number))
 
 
 def _notes(connection: Connection) -> Iterator[Problem]:
@@ -183,15 +193,27 @@ def _one_by_one(connection: Connection, progress: Progress) -> Iterator[Problem]
         if done % STEP == 0:
             progress("snapshots", done, len(ids))
         try:
+            _forget_pages(connection)
             row = snapshots.load(connection, number)
             if row is not None:
                 kept = checked(row)
                 content.read(connection, decoder, kept.root_id, check=check_content)
                 layouts.check(connection, kept.layout_id)
+                stored = layouts.load(connection, kept.layout_id)
+                for each in {stored.btf_id, stored.base_btf_id} - {None}:
+                    layouts.btf(connection, decoder, each or 0)
         except Damaged as damage:
             yield Problem(damage.what, damage.why, (f"s{number}",))
         except TORN as problem:
             yield Problem(f"snapshot s{number}", _reason(connection, problem), (f"s{number}",))
+
+
+def _forget_pages(connection: Connection) -> None:
+    """SQLite refuses a malformed page once; from its memory the same page is then read without a word."""
+    if connection.dialect.name == "sqlite":
+        connection.rollback()
+        connection.execute(text("PRAGMA shrink_memory"))
+        connection.rollback()
 
 
 def _last(connection: Connection) -> int:

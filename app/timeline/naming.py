@@ -8,7 +8,7 @@ is, though its owner went away: its number is believed only together with the bo
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -30,11 +30,14 @@ class LiveMap:
     owner: str
 
 
-def live_map(row: MapRow) -> LiveMap:
-    """A row of the list of maps, as it is named."""
+def live_map(row: MapRow, *, ours: Callable[[int], bool] | None = None) -> LiveMap:
+    """A row of the list of maps, as it is named.
+
+    ours  whether a process of that pid says nothing about the maps that it has open; None: the service's own
+    """
     pins = sorted(pin.path for pin in row.pins)
     progs = sorted(prog.name or prog.tag for prog in row.progs)
-    comms = sorted(holder.comm for holder in row.holders if not _ours(holder.pid))
+    comms = sorted(holder.comm for holder in row.holders if not (ours or _ours)(holder.pid))
     return LiveMap(row.facts.id, row.facts.name, row.facts.type, pins[0] if pins else "", (progs or comms or [""])[0])
 
 

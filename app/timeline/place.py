@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from app.errors import AppError
-from app.history.database import Database, open_reading, open_writing
+from app.history.database import Database, Upkeep, open_reading, open_writing
 from app.history.errors import DatabaseUnusable, NoHistory
 from app.history.history import History
 from app.history.writer import Writer
@@ -49,7 +49,7 @@ def writer(settings: Settings, host: str) -> Writer:
 
 def reader(settings: Settings) -> History:
     """The history to read. raises NoHistory, DatabaseUnusable, TooNew"""
-    return History(open_reading(settings.history_url))
+    return History(open_reading(settings.history_url, Upkeep.NOBODY if settings.is_alone else Upkeep.RECORDER))
 
 
 def reader_or_none(settings: Settings) -> History | None:

@@ -81,7 +81,11 @@ def only(made: Diff, where: str) -> Diff:
     """
     if not where.strip():
         return made
-    added, removed, rows = (selection(table, where=where, sort="") for table in (made.added, made.removed, made.new))
+    added, removed, rows = (
+        # By the paths that people see, whatever the layout of the comparison is.
+        selection(Table(side.schema.layout, table.keys, table.values), where=where, sort="")
+        for side, table in ((made.b, made.added), (made.a, made.removed), (made.b, made.new))
+    )
     place = np.full(len(made.old), -1)
     place[rows] = np.arange(len(rows))
     fields = tuple(replace(field, rows=place[field.rows][place[field.rows] >= 0]) for field in made.fields)

@@ -138,9 +138,9 @@ def notes(made: Diff) -> list[str]:
     return told
 
 
-def diff_json(made: Diff) -> Iterator[bytes]:
-    """The whole of it, in pieces."""
-    head = orjson.dumps(heading(made))
+def diff_json(made: Diff, said: dict[str, Any] | None = None) -> Iterator[bytes]:
+    """The whole of it, in pieces; with another heading where `made` is only a part of what was compared."""
+    head = orjson.dumps(heading(made) if said is None else said)
     yield head[:-1] + b',"added":['
     yield from _listed(_entries(made.added))
     yield b'],"removed":['

@@ -79,6 +79,8 @@ class Rights(Enum):
 
     READ = (BROKER, BROKER_COMMANDS)
     EDIT = (BROKER, EDITOR_COMMANDS)
+    ALONE = (frozenset(), frozenset())
+    """Accounts alone, for a history that is shown by itself: no map, and no capability."""
     EDIT_SOCKETS = (BROKER | {Capability.SYS_PTRACE}, EDITOR_COMMANDS)
     """CAP_SYS_PTRACE to copy sockets out of processes; ptrace(2) itself stays refused."""
 
@@ -184,8 +186,9 @@ def confine_broker(rights: Rights = Rights.READ) -> None:
     raises  NotConfined
     """
     capabilities, commands = rights.value
+    wanted = capabilities & BROKER
     _keep(
-        BROKER | {each for each in capabilities if effective() >> each & 1}
+        wanted | {each for each in capabilities if effective() >> each & 1}
     )  # a container may have given no SYS_PTRACE
     _no_new_privileges()
     undumpable()

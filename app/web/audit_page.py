@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from itertools import chain
 
 from flask import Blueprint, Response, g, redirect
@@ -13,6 +12,7 @@ from app.web import arguments, gate
 from app.web.audit_lines import Line, changes, clock, line, lines, spelled
 from app.web.audit_state import KINDS, AuditState, is_form, read_state
 from app.web.backend import Backend
+from app.web.blocks import blocks
 from app.web.problems import NotHere
 from app.web.rendering import as_response, page_or_fragment
 from app.wire.errors import NotThere
@@ -42,7 +42,7 @@ def blueprint(backend: Backend) -> Blueprint:
         question = read_state().question(gate.credential())
         stream = file_lines(backend.client, question, 0)
         first = next(stream, b"")  # what can be refused is refused before the first byte
-        response = Response(_blocks(chain((first,), stream)), content_type="application/x-ndjson")
+        response = Response(blocks(chain((first,), stream)), content_type="application/x-ndjson")
         response.headers["Content-Disposition"] = 'attachment; filename="bpf-atlas-audit.jsonl"'
         return response
 
@@ -107,15 +107,3 @@ def _record(backend: Backend, number: int) -> Response:
         spelled=spelled,
         type_name=type_name,
     )
-
-
-def _blocks(pieces: Iterator[bytes]) -> Iterator[bytes]:
-    """Some lines at a time: a small write a record would cost more than the record."""
-    block = bytearray()
-    for piece in pieces:
-        block += piece
-        if len(block) > 1 << 16:
-            yield bytes(block)
-            block.clear()
-    if block:
-        yield bytes(block)

@@ -30,6 +30,7 @@ STATUS: dict[type[AppError], HTTPStatus] = {
     problems.ForeignRequest: HTTPStatus.FORBIDDEN,
     problems.EditFailed: HTTPStatus.CONFLICT,
     problems.EditRefused: HTTPStatus.UNPROCESSABLE_ENTITY,
+    problems.NotKeptAll: HTTPStatus.UNPROCESSABLE_ENTITY,
     problems.DataUnusable: HTTPStatus.INSUFFICIENT_STORAGE,
     problems.BadArgument: HTTPStatus.BAD_REQUEST,
     problems.NotHere: HTTPStatus.NOT_FOUND,

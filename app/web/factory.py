@@ -20,6 +20,7 @@ from app.web import (
     gate,
     health,
     login,
+    moment_page,
     oidc,
     overview,
     plans_page,
@@ -27,12 +28,15 @@ from app.web import (
     rendering,
     reports,
     schema_page,
+    series_page,
     settings_page,
+    snapshots_page,
     undo,
 )
 from app.web.address import ADDRESS
 from app.web.api import audit as api_audit
 from app.web.api import edits as api_edits
+from app.web.api import snapshots as api_snapshots
 from app.web.api import views as api
 from app.web.headers import Doorway
 from app.web.hosts import allowed
@@ -94,6 +98,10 @@ def create_app(settings: Settings, client: Client, folder: Folder | None = None)
         api_audit,
         api_edits,
         plans_page,
+        snapshots_page,
+        moment_page,
+        series_page,
+        api_snapshots,
     ):
         app.register_blueprint(pages.blueprint(shared))
 

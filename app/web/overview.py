@@ -8,10 +8,11 @@ import threading
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flask import Blueprint, Response, make_response, request
+from flask import Blueprint, Response, make_response, redirect, request
 
 from app.btf.errors import BtfError
 from app.maps.catalog import Listing, MapRow, listing
@@ -22,7 +23,7 @@ from app.uapi.errors import KernelError
 from app.web import arguments, words
 from app.web.backend import Backend
 from app.web.gate import is_htmx
-from app.web.rendering import page_or_fragment
+from app.web.rendering import as_response, page_or_fragment
 from app.web.text import bytes_text, percent, plural, thousands
 
 if TYPE_CHECKING:
@@ -147,6 +148,10 @@ def blueprint(backend: Backend) -> Blueprint:
 
     @bp.get("/")
     def maps() -> Response:
+        if backend.past.is_alone:
+            return as_response(
+                redirect(arguments.link("/snapshots", q=arguments.words("q")), code=HTTPStatus.SEE_OTHER)
+            )
         state = State(
             q=arguments.words("q"),
             family=arguments.choice("family", {family for family, _ in FAMILIES}),

@@ -18,6 +18,7 @@ from app.settings import Settings
 from app.timeline import place
 from app.timeline.timeline import Timeline
 from app.web import gate, opening
+from app.web.extents import Extents
 from app.wire.ask import Client
 from app.wire.recorder import RecorderClient, connect
 
@@ -28,6 +29,7 @@ class Past:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.recorder: RecorderClient = connect(settings.recorder_socket)
+        self.extents = Extents()
         self._lock = Lock()
         self._found: Timeline | None = None
 
@@ -48,7 +50,7 @@ class Past:
     @property
     def is_alone(self) -> bool:
         """A history that was opened by itself: there are no live maps, and nobody records."""
-        return self.settings.history_file.name != ""
+        return self.settings.is_alone
 
 
 @dataclass(frozen=True, slots=True)

@@ -147,9 +147,14 @@ def _make(backend: Backend, opened: OpenMap, draft: Draft) -> PlanFacts:
         rows = selected(opened, draft.where, fields={draft.path: draft.value}, limit=FORM_ROWS)
     else:
         rows = edits_of(opened, draft.rows, limit=FORM_ROWS)
-    who, client = gate.credential(), backend.client
     label = draft.label or draft.where or f"{len(rows)} rows"
-    facts = client.plan_make(who, identity_of(opened.facts), label=label, reason=draft.reason)
+    return keep_plan(backend, opened, rows, label=label, reason=draft.reason)
+
+
+def keep_plan(backend: Backend, opened: OpenMap, rows: tuple[Edit, ...], *, label: str, reason: str) -> PlanFacts:
+    """Hand edits of one map to the broker as a plan, and have it checked. raises what the broker refuses"""
+    who, client = gate.credential(), backend.client
+    facts = client.plan_make(who, identity_of(opened.facts), label=label, reason=reason)
     for some in in_questions(rows):
         facts = client.plan_rows(who, facts.id, some)
     return client.plan_step(who, facts.id, "check")

@@ -8,6 +8,8 @@ from __future__ import annotations
 import importlib
 import pkgutil
 
+from app.history import migrate
+
 ROOMS = ("app.web", "app.timeline", "app.history", "app.maps", "app.columns", "app.btf", "app.wire")
 LATE = (
     # gunicorn, flask and werkzeug load these by name, or in the function that needs them
@@ -18,6 +20,7 @@ LATE = (
     "tokenize", "concurrent.futures.thread", "mimetypes", "html", "random", "secrets", "statistics", "unicodedata",
     "encodings.idna", "encodings.ascii", "encodings.latin_1", "encodings.utf_8", "encodings.unicode_escape", "stringprep",
     "sqlalchemy.dialects.sqlite.pysqlite", "sqlalchemy.dialects.postgresql.psycopg", "zstandard", "xxhash",
+    "alembic.ddl.sqlite", "alembic.operations.batch",
     "email.message", "email.utils", "http.cookies", "urllib.request", "multiprocessing.util",
 )  # fmt: skip
 
@@ -34,3 +37,4 @@ def preload() -> None:
             importlib.import_module(name)
         except ModuleNotFoundError:
             continue
+    migrate.scripts()

@@ -89,6 +89,14 @@ class EditRefused(EditNotDone):
     """The kernel, or the map's state, does not allow it."""
 
 
+class NotKeptAll(WebError):
+    """Some of the maps that snapshots were asked of could not be kept."""
+
+    def __init__(self, problems: Collection[str], refs: Collection[str]) -> None:
+        taken = f"; taken were {', '.join(refs)}" if refs else ""
+        super().__init__(f"{'; '.join(problems)}{taken}")
+
+
 class DataUnusable(WebError):
     """The web's folder cannot be made or written."""
 

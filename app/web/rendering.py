@@ -25,8 +25,15 @@ if TYPE_CHECKING:
 HELLO_KEPT_S = 10.0
 THEMES = ("auto", "light", "dark")
 THEME_COOKIE = "bpf-atlas-theme"
-NAV = (("overview.maps", "/", "Maps"), ("plans.index", "/plans", "Plans"), ("audit.show", "/audit", "Audit"))
+NAV = (
+    ("overview.maps", "/", "Maps"),
+    ("snapshots.index", "/snapshots", "History"),
+    ("plans.index", "/plans", "Plans"),
+    ("audit.show", "/audit", "Audit"),
+)
 """The bar's links: endpoint, path, word. Each is there for whom its page is there."""
+OF_HISTORY = frozenset({"snapshots.index", "diff.show"})
+"""What there is of them where a history was opened by itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +86,7 @@ def install(app: Flask, templates: Path, assets: Assets, client: Client) -> None
     facts = HostFacts(client)
     settings: Settings = app.extensions["settings"]
     icon = assets.inline("icon.svg")
+    alone = settings.history_file.name != ""
 
     @app.context_processor
     def _frame() -> dict[str, Any]:
@@ -93,7 +101,11 @@ def install(app: Flask, templates: Path, assets: Assets, client: Client) -> None
             "session": session,
             "mode": mode.of(session, settings),
             "idle_s": settings.session_idle_minutes * 60,
-            "nav": [(path, label) for endpoint, path, label in NAV if _reaches(app, endpoint, session)],
+            "nav": [
+                (path, label)
+                for endpoint, path, label in NAV
+                if _reaches(app, endpoint, session) and (endpoint in OF_HISTORY or not alone)
+            ],
             "csrf": lambda: csrf.token(g.session_value) if signed_in else "",
             "csrf_field": lambda: csrf.field(g.session_value) if signed_in else "",
             "host": facts.get() if signed_in else Host("", ""),

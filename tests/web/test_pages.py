@@ -224,7 +224,7 @@ def test_openapi_names_every_route_and_shape(someone: FlaskClient, app: Flask) -
     assert document is not None
     assert document["openapi"] == "3.1.0"
     routes = {
-        re.sub(r"<map_id>|<number>", "{id}", rule.rule.removeprefix("/api/v1"))
+        re.sub(r"<map_id>|<number>", "{id}", rule.rule.removeprefix("/api/v1")).replace("<ref>", "{ref}")
         for rule in app.url_map.iter_rules()
         if rule.rule.startswith("/api/v1")
     }

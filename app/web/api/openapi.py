@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+import re
+from typing import Any, get_args, get_origin
 
 import msgspec
 
@@ -11,6 +12,8 @@ from app.web.audit_state import KINDS
 from app.web.errors import Problem
 
 VERSION = "1"
+_REF = "#/components/schemas/"
+_PLACE = re.compile(r"{\w+}")
 
 
 def _query(name: str, schema: dict[str, Any], description: str) -> dict[str, Any]:
@@ -40,13 +43,51 @@ AUDIT_QUERY = [
     _query("limit", {"type": "integer", "minimum": 1, "maximum": 500, "default": 50}, "Records on a page."),
     _query("before", {"type": "integer", "minimum": 0}, "`before` of the page before this one."),
 ]  # fmt: skip
+AT = _query(
+    "at",
+    {"type": "string", "maxLength": 60},
+    "As of a snapshot of the map, `s12`, or of a time: ISO, or `30s`, `10m`, `2h`, `3d` ago.",
+)
+SNAPSHOT = {
+    "name": "ref",
+    "in": "path",
+    "required": True,
+    "schema": {"type": "string", "pattern": "^s[1-9][0-9]*$"},
+    "description": "Reference of the snapshot.",
+}
+JOB = MAP_ID | {
+    "schema": {"type": "integer", "minimum": 1},
+    "description": "`job` of an answer with status 202.",
+}
+SNAPSHOTS_QUERY = [
+    _query("map", {"type": "string", "maxLength": 4000}, "Only of this map: an id, a pin path, or `name:NAME`; also of one that is gone."),
+    _query("series", {"type": "integer", "minimum": 1}, "Only of this series."),
+    _query("limit", {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100}, "Snapshots on a page."),
+    _query("before", {"type": "integer", "minimum": 1}, "`next_before` of the page before this one."),
+]  # fmt: skip
 PATHS: tuple[tuple[str, str, list[dict[str, Any]], type, tuple[int, ...]], ...] = (
     # path, summary, parameters, answer, errors
     ("/maps", "Every map of this host", [], shapes.MapList, (401, 403, 503)),
     ("/maps/{id}", "One map in full", [MAP_ID], shapes.MapDetail, (401, 403, 404, 410, 503)),
-    ("/maps/{id}/entries", "A page of entries", [MAP_ID, *ENTRIES_QUERY], shapes.Entries, (400, 401, 403, 404, 409, 410, 422, 503)),
+    ("/maps/{id}/entries", "A page of entries", [MAP_ID, *ENTRIES_QUERY, AT], shapes.Entries, (400, 401, 403, 404, 409, 410, 422, 503)),
+    ("/snapshots", "The history, newest first", SNAPSHOTS_QUERY, shapes.SnapshotList, (400, 401, 403, 404, 409, 503)),
+    ("/snapshots/{ref}", "One snapshot", [SNAPSHOT], shapes.Snapshot, (401, 403, 404, 503)),
+    ("/snapshots/{ref}/entries", "A page of its entries", [SNAPSHOT, *ENTRIES_QUERY], shapes.Entries, (400, 401, 403, 404, 410, 422, 429, 503)),
+    ("/snapshots/jobs/{id}", "How far snapshots are that were asked for", [JOB], shapes.SnapshotJob, (401, 403, 404, 503)),
     ("/audit", "The audit log, newest first", AUDIT_QUERY, shapes.AuditRecords, (400, 401, 403, 503)),
 )  # fmt: skip
+ANSWERS: dict[str, dict[str, tuple[type, str]]] = {
+    # path: status, (answer, what it means), where it is not 200 and one object
+    "/snapshots": {
+        "201": (list[shapes.Snapshot], "Taken, one a map"),
+        "202": (shapes.SnapshotJob, "It takes longer: ask for the job"),
+    },
+    "/maps/{id}/edits": {
+        "200": (shapes.EditReport, "Done"),
+        "202": (shapes.EditReport, "Waits for more people to agree"),
+    },
+}
+"""Of operations that change something."""
 AUDIT_NUMBER = MAP_ID | {
     "schema": {"type": "integer", "minimum": 1},
     "description": "Number of the edit's record in the audit log.",
@@ -57,12 +98,18 @@ QUESTIONS: tuple[tuple[str, str, list[dict[str, Any]], type, type, tuple[int, ..
      (400, 401, 403, 404, 409, 410, 422, 429, 503)),
     ("/audit/{id}/undo", "Take an edit back", [AUDIT_NUMBER], questions.UndoQuestion, shapes.EditReport,
      (400, 401, 403, 404, 409, 422, 429, 503)),
+    ("/snapshots", "Take snapshots of some maps now", [], questions.SnapshotQuestion, shapes.Snapshot,
+     (400, 401, 403, 404, 409, 410, 422, 503)),
 )  # fmt: skip
 
 
 def document() -> dict[str, Any]:
     """OpenAPI 3.1."""
     described = [route[3] for route in PATHS] + [each for route in QUESTIONS for each in route[3:5]]
+    described += [shapes.SnapshotJob]
+    paths: dict[str, dict[str, Any]] = {route[0]: {"get": _operation(*route)} for route in PATHS}
+    for asking in QUESTIONS:
+        paths.setdefault(asking[0], {})["post"] = _asking(*asking)
     _, components = msgspec.json.schema_components([*described, Problem], ref_template="#/components/schemas/{name}")
     return {
         "openapi": "3.1.0",
@@ -74,8 +121,7 @@ def document() -> dict[str, Any]:
         },
         "servers": [{"url": "/api/v1"}],
         "security": [{"session": []}],
-        "paths": {route[0]: {"get": _operation(*route)} for route in PATHS}
-        | {route[0]: {"post": _asking(*route)} for route in QUESTIONS},
+        "paths": paths,
         "components": {
             "schemas": components,
             "securitySchemes": {"session": {"type": "http", "scheme": "bearer"}},
@@ -86,17 +132,14 @@ def document() -> dict[str, Any]:
 def _operation(
     path: str, summary: str, parameters: list[dict[str, Any]], answer: type, errors: tuple[int, ...]
 ) -> dict[str, Any]:
-    def content(kind: str, name: str) -> dict[str, Any]:
-        return {"content": {kind: {"schema": {"$ref": f"#/components/schemas/{name}"}}}}
-
     return {
-        "operationId": "get_" + path.strip("/").replace("{id}", "one").replace("/", "_"),
+        "operationId": "get_" + _PLACE.sub("one", path.strip("/")).replace("/", "_"),
         "summary": summary,
         "parameters": parameters,
         "responses": {
-            "200": {"description": "Done", **content("application/json", answer.__name__)},
+            "200": {"description": "Done", **_content("application/json", answer)},
             **{
-                str(code): {"description": "Refused", **content("application/problem+json", "Problem")}
+                str(code): {"description": "Refused", **_content("application/problem+json", Problem)}
                 for code in errors
             },
         },
@@ -111,8 +154,18 @@ def _asking(
     described["operationId"] = described["operationId"].replace("get_", "post_", 1)
     schema = {"$ref": f"#/components/schemas/{question.__name__}"}
     described["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
-    if question is questions.EditQuestion:
-        described["responses"]["202"] = described["responses"]["200"] | {
-            "description": "Waits for more people to agree"
+    if path in ANSWERS:
+        del described["responses"]["200"]
+        described["responses"] |= {
+            status: {"description": says, **_content("application/json", one)}
+            for status, (one, says) in ANSWERS[path].items()
         }
     return described
+
+
+def _content(kind: str, answer: Any) -> dict[str, Any]:
+    if get_origin(answer) is list:
+        return {
+            "content": {kind: {"schema": {"type": "array", "items": {"$ref": _REF + get_args(answer)[0].__name__}}}}
+        }
+    return {"content": {kind: {"schema": {"$ref": _REF + answer.__name__}}}}

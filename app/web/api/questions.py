@@ -48,6 +48,15 @@ class EditQuestion(Shape, frozen=True, kw_only=True):
     """Say what would be done and how, and do nothing."""
 
 
+class SnapshotQuestion(Shape, frozen=True, kw_only=True):
+    """Snapshots of some maps, now."""
+
+    maps: list[int | str]
+    """Ids, pin paths, or `name:NAME`."""
+    label: str = ""
+    """One with a label is kept until somebody deletes it."""
+
+
 class UndoQuestion(Shape, frozen=True, kw_only=True):
     """Take an edit back."""
 

@@ -125,6 +125,9 @@ class Entries(Shape, frozen=True, kw_only=True):
     """One page of entries."""
 
     map_id: int
+    """Of a snapshot: the id that its map had then."""
+    snapshot: str = ""
+    """Reference of the snapshot that they are of; empty: they are of the live map."""
     entries: list[msgspec.Raw]
     """Each as `dump --json` prints it."""
     taken_at_ns: int
@@ -138,6 +141,70 @@ class Entries(Shape, frozen=True, kw_only=True):
     next_cursor: str
     """Empty on the last page; the pages of one cursor show one moment."""
     notes: list[str]
+
+
+class Series(Shape, frozen=True, kw_only=True):
+    """A map as the history knows it, over restarts of programs and hosts."""
+
+    id: int
+    title: str
+    host: str
+    pin: str
+    """That identifies it; empty: name, type and owner do."""
+    name: str
+    type: str
+    owner: str
+    ordinal: int
+    """0, but for further maps of the same name, type and owner."""
+
+
+class Snapshot(Shape, frozen=True, kw_only=True):
+    """The entries of one map at one time, without the entries."""
+
+    ref: str
+    map_id: int
+    """That its map had then."""
+    name: str
+    entries: int
+    exact: bool
+    """It is one moment."""
+    bytes_added: int
+    """By which the history grew."""
+    completeness: str
+    """`exact`, `walked`, `capped` or `partial`."""
+    taken_at: str
+    taken_at_ns: int
+    """When the reading ended, CLOCK_REALTIME."""
+    took_ns: int
+    trigger: str
+    """`schedule`, `manual`, `pre-edit` or `import`."""
+    author: str
+    label: str
+    notes: list[str]
+    series: Series
+    boot_id: str
+
+
+class SnapshotList(Shape, frozen=True, kw_only=True):
+    """Snapshots, newest first."""
+
+    snapshots: list[Snapshot]
+    next_before: int | None
+    """`before` of the next page; null on the last one."""
+
+
+class SnapshotJob(Shape, frozen=True, kw_only=True):
+    """Snapshots that are still being taken."""
+
+    job: int
+    state: str
+    """`waiting`, `running` or `done`."""
+    done: int
+    total: int
+    refs: list[str]
+    """Those that were taken."""
+    problems: list[str]
+    """A sentence for each map of which none could be taken."""
 
 
 class AuditedMap(Shape, frozen=True, kw_only=True):

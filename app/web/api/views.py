@@ -12,11 +12,15 @@ from app.maps.catalog import listing
 from app.maps.counting import with_counts
 from app.maps.description import describe
 from app.maps.facts import map_facts
-from app.maps.page import DEFAULT_LIMIT, MAX_LIMIT, Query, read_page
+from app.maps.page import Query, read_page
+from app.timeline.sides import series_of
 from app.web import arguments
-from app.web.api import openapi, shapes
+from app.web.api import openapi, shapes, snapshots
 from app.web.backend import Backend
+from app.web.moments import Seen, find, look
 from app.web.opening import open_map
+from app.web.problems import BadArgument
+from app.web.state import EntriesState
 
 
 def blueprint(backend: Backend) -> Blueprint:
@@ -48,12 +52,11 @@ def blueprint(backend: Backend) -> Blueprint:
     @bp.get("/maps/<map_id>/entries")
     def entries(map_id: str) -> Response:
         number = arguments.map_id(map_id)
-        query = Query(
-            where=arguments.words("where"),
-            sort=arguments.words("sort"),
-            limit=arguments.whole("limit", default=DEFAULT_LIMIT, least=1, most=MAX_LIMIT),
-            cursor=arguments.words("cursor"),
-        )
+        chosen, at = snapshots.selection(), arguments.words("at")
+        if at:
+            seen = _then(backend, number, at)
+            return snapshots.entries_of(backend, seen, EntriesState(map_id=number, at=at, **chosen))
+        query = Query(**chosen)
         with open_map(backend.client, backend.btfs, number) as opened:
             page = read_page(opened, backend.views, query, max_entries=backend.settings.max_read_entries)
         lines = b"".join(ndjson_chunks(page.json_table)).split(b"\n")
@@ -70,6 +73,16 @@ def blueprint(backend: Backend) -> Blueprint:
         return _json(msgspec.json.encode(answer))
 
     return bp
+
+
+def _then(backend: Backend, map_id: int, at: str) -> Seen:
+    """The snapshot of a map that `at` means. raises NoSuchMap, NoSuchSeries, NothingThen, BadWhen, NoSuchSnapshot"""
+    timeline = backend.past.timeline()
+    series = series_of(str(map_id), timeline, backend.looker)
+    kept = find(timeline, series.id, at)
+    if kept.series_id != series.id:
+        raise BadArgument("at", at, f"a snapshot of map {map_id}: /api/v1/snapshots/{kept.ref}/entries has its entries")
+    return look(backend, kept)
 
 
 def _answer(found: dict[str, Any], shape: type[shapes.Shape]) -> Response:

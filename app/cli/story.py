@@ -1,0 +1,131 @@
+"""What became of one key over time, for people at a terminal and for scripts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from app.cli.layout import columns
+
+if TYPE_CHECKING:
+    from app.cli.past import Past
+    from app.history.keys import Point
+    from app.timeline.story import Span, Story, Summary
+
+SHOWN_SPANS = 50
+"""Of the text."""
+
+
+def story_of(past: Past, reference: str, key: str) -> Story:
+    """One key of a map that lives or once did. raises NoSuchSeries, BadKey"""
+    from app.columns.key_text import parse_key
+    from app.columns.plan import plan_raw
+    from app.history.errors import NoSuchSeries
+    from app.timeline.story import Story
+
+    series = past.series(reference)
+    newest = past.timeline.history.newest(series.id)
+    if newest is None:
+        raise NoSuchSeries(reference)
+    recalled = past.timeline.recalled(newest.layout_id)
+    plan = recalled.schema.layout.key or recalled.schema.json_layout.key or plan_raw(recalled.facts.key_size)
+    return Story(past.timeline, series, parse_key(plan, key))
+
+
+def changing(story: Story, spans: list[Span], path: str) -> list[Span]:
+    """Those at which a field came to hold something else. raises NoSuchField"""
+    shown: list[Span] = []
+    last: object = shown
+    for span in spans:
+        told = _told(story, span, path)
+        if told != last:
+            shown.append(span)
+        last = told
+    return shown
+
+
+def _told(story: Story, span: Span, path: str) -> str | None:
+    """What a span's value says, in one line: one field, or all of them; None where the key was not there."""
+    from app.columns.cell import cells, heads
+
+    table = story.table(span)
+    if table is None:
+        return None
+    chosen = heads(table.layout, columns=[path]) if path else [h for h in heads(table.layout) if h.group == "value"]
+    (row,) = cells(table, chosen)
+    if path:
+        return row[0].text
+    return "  ".join(f"{head.label}={cell.text}" for head, cell in zip(chosen, row, strict=True))
+
+
+def print_story(story: Story, summary: Summary, spans: list[Span], path: str) -> None:
+    """When it came, went and changed, and what it held from when on."""
+    if summary.first_seen is None:
+        click.echo(f"this key is in none of {len(story.points()):,} snapshots", err=True)
+        return
+    older = "" if summary.before_first else ", the first snapshot: it may be older"
+    rows = [
+        ("first seen", f"{_point(summary.first_seen)}{older}"),
+        ("last seen", _point(summary.last_seen)),
+        ("gone by", _point(summary.gone)),
+        ("last changed", _point(summary.last_changed)),
+        ("changes", f"{summary.changes:,}"),
+    ]
+    for name, text in rows:
+        if text:
+            click.echo(f"{name:>12}  {text}")
+    body = [
+        [
+            each.at.ref,
+            _point(each.at).partition("  ")[2],
+            told if (told := _told(story, each, path)) is not None else "(not there)",
+        ]
+        for each in spans[-SHOWN_SPANS:]
+    ]
+    click.echo()
+    click.echo(columns(["FROM", "TIME (UTC)", path or "HOLDS"], body))
+    if len(spans) > SHOWN_SPANS:
+        click.echo(f"… {len(spans) - SHOWN_SPANS:,} earlier ones; --json prints all", err=True)
+
+
+def _point(point: Point | None) -> str:
+    from app.history.history import moment
+
+    return "" if point is None else f"{point.ref}  {moment(point.taken_ns).replace('T', ' ').removesuffix('Z')}"
+
+
+def document(story: Story, summary: Summary, spans: list[Span], path: str) -> dict[str, Any]:
+    """The same for scripts."""
+    from app.columns.decode import column
+    from app.columns.rows import python_rows
+
+    def at(point: Point | None) -> dict[str, Any] | None:
+        from app.history.history import moment
+
+        if point is None:
+            return None
+        return {"ref": point.ref, "taken_at": moment(point.taken_ns), "taken_at_ns": point.taken_ns}
+
+    def held(span: Span) -> Any:
+        table = story.table(span)
+        if table is None:
+            return None
+        if path:
+            return column(table, path).tolist()[0]
+        (row,) = python_rows(table)
+        return {name: part for name, part in row.items() if name != "key"}
+
+    return {
+        "snapshots": len(story.points()),
+        "first_seen": at(summary.first_seen),
+        "before_first": at(summary.before_first),
+        "last_seen": at(summary.last_seen),
+        "gone": at(summary.gone),
+        "last_changed": at(summary.last_changed),
+        "changes": summary.changes,
+        "steps": [
+            {"from": at(each.at), "until": at(each.until), "there": each.value is not None, "held": held(each)}
+            for each in spans
+        ],
+    }

@@ -1,0 +1,133 @@
+"""The two sides of a comparison as an address names them, and comparisons of snapshots kept for a moment."""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from threading import Lock
+
+from app.history.series import SeriesFacts
+from app.maps.errors import AmbiguousName, NoSuchMap
+from app.timeline.differ import Diff, compare
+from app.timeline.errors import BadSide
+from app.timeline.kept_layout import boot_id
+from app.timeline.naming import title
+from app.timeline.series_settings import settings_of
+from app.timeline.sides import Looker, Side, series_now, side
+from app.timeline.timeline import Timeline
+from app.web.backend import Backend
+from app.web.diff_totals import Total, totals
+
+LIVE = "live"
+KEEP_S = 120.0
+KEEP_BYTES = 64 << 20
+Name = tuple[str, str, tuple[str, ...], tuple[str, ...], tuple[str, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """A comparison for people, and its fields added up."""
+
+    made: Diff
+    totals: list[Total]
+    ignore: tuple[str, ...]
+    """Patterns of paths that were left out."""
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that keeping it costs."""
+        made = self.made
+        tables = sum(
+            table.keys.nbytes + table.values.nbytes for table in (made.added, made.removed, made.old, made.new)
+        )
+        return tables + sum(field.rows.nbytes for field in made.fields)
+
+
+@dataclass(slots=True)
+class Diffs:
+    """Comparisons of two snapshots, which never change, for whoever may see the same of them. Safe between threads."""
+
+    clock: Callable[[], float] = time.monotonic
+    _kept: OrderedDict[Name, tuple[float, Compared]] = field(default_factory=OrderedDict)
+    _lock: Lock = field(default_factory=Lock)
+
+    def get(self, a: Side, b: Side, backend: Backend, ignore: tuple[str, ...]) -> Compared:
+        """Compare two sides, or find that it was done just now. raises what differ.compare raises"""
+        if a.kept is None or b.kept is None or a.series is None or b.series is None:
+            return _compared(a, b, backend, ignore)
+        looker = backend.looker
+        name = (a.ref, b.ref, looker.hidden(a.series), looker.hidden(b.series), ignore)
+        now_s = self.clock()
+        with self._lock:
+            self._forget(now_s)
+            if name in self._kept:
+                self._kept.move_to_end(name)
+                return self._kept[name][1]
+        found = _compared(a, b, backend, ignore)
+        if found.nbytes <= KEEP_BYTES:
+            with self._lock:
+                self._kept[name] = (now_s + KEEP_S, found)
+                self._forget(now_s)
+        return found
+
+    def _forget(self, now_s: float) -> None:
+        """Whatever was kept long enough, then the longest unused until the rest fits."""
+        for name in [name for name, (until_s, _) in self._kept.items() if until_s <= now_s]:
+            del self._kept[name]
+        total = sum(each.nbytes for _, each in self._kept.values())
+        while total > KEEP_BYTES:
+            _, (_, oldest) = self._kept.popitem(last=False)
+            total -= oldest.nbytes
+
+
+def _compared(a: Side, b: Side, backend: Backend, ignore: tuple[str, ...]) -> Compared:
+    made = compare(a, b, backend.past.timeline_or_none(), ignore=ignore, bare=False)
+    return Compared(made, totals(made), ignore)
+
+
+def pair(backend: Backend, a: str, b: str) -> tuple[Side, Side]:
+    """What two texts name; `live` is the live map that the other one is the past of. raises what sides.side raises"""
+    if a == b == LIVE:
+        raise BadSide(LIVE, "the other side has to say which map is meant")
+    timeline, looker = backend.past.timeline_or_none(), backend.looker
+    if a == LIVE:
+        other = side(b, timeline, looker)
+        return _live(other, timeline, looker), other
+    first = side(a, timeline, looker)
+    return first, _live(first, timeline, looker) if b == LIVE else side(b, timeline, looker)
+
+
+def _live(other: Side, timeline: Timeline | None, looker: Looker) -> Side:
+    map_id = other.map_id if other.kept is None else live_map(other.series, timeline, looker)
+    return side(str(map_id), timeline, looker)
+
+
+def live_map(series: SeriesFacts | None, timeline: Timeline | None, looker: Looker) -> int:
+    """Id of the map that goes on a series now. raises BadSide"""
+    if series is None:
+        raise BadSide(LIVE, "no map is known to go on with the other side")
+    of = series.of
+    named = [str(series.map_id)] if series.boot_id == boot_id() and series.map_id else []
+    named += [of.pin] if of.pin else [f"name:{of.name}"] if of.name else []
+    for reference in named:
+        try:
+            map_id = looker.resolve(reference)
+            with looker.open_map(map_id) as opened:
+                facts = opened.facts
+        except (NoSuchMap, AmbiguousName):
+            continue
+        now = series_now(map_id, facts.name, facts.type, timeline) if timeline is not None else None
+        if (facts.name, facts.type) == (of.name, of.type) and (now is None or now.id == series.id):
+            return map_id
+    raise BadSide(LIVE, f"no map that is there now goes on with {title(of)}")
+
+
+def ignored_in(*sides: Side) -> tuple[str, ...]:
+    """What comparisons of these leave out. raises Damaged"""
+    return tuple(
+        dict.fromkeys(
+            pattern for each in sides if each.series is not None for pattern in settings_of(each.series).ignore
+        )
+    )

@@ -1,0 +1,219 @@
+"""What the recorder keeps of real maps, and what it leaves be."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import replace
+
+import pytest
+
+from app.history import retention
+from app.history.verify import verify
+from app.maps.catalog import MapRow
+from app.recorder import record
+from app.recorder.record import Recorder
+from app.recorder.rules import Pace, Rules
+from app.timeline.series_settings import settings_of
+from app.uapi import syscall
+from app.uapi.enums import BpfMapType
+from app.uapi.objects import map_info
+from app.uapi.syscall import MapSpec
+from app.wire import recorder as wire
+from app.wire.errors import Declined, NotThere
+from tests.livemaps import live_map, u32, u64
+from tests.recorder.conftest import Bench
+
+pytestmark = pytest.mark.kernel
+
+SPEC = MapSpec(type=BpfMapType.HASH, key_size=4, value_size=8, max_entries=1024, name=b"rec_flows")
+
+
+def test_a_map_is_kept_when_it_changed_and_only_then(bench: Bench) -> None:
+    with live_map(SPEC, [(u32(1), u64(1))]) as fd:
+        map_id = map_info(fd).id
+        bench.minute()
+        bench.minute()
+        bench.minute()
+        assert len(bench.snapshots(map_id)) == 1
+        compared = bench.recorder.writer.one_series(bench.recorder.maps[map_id].series.id).checked_ns
+        assert compared > bench.snapshots(map_id)[0].taken_ns  # it is known to have held until then
+        syscall.map_update(fd, u32(1), u64(2))
+        bench.minute()
+        kept = bench.snapshots(map_id)
+        assert [each.trigger for each in kept] == ["schedule"] * 2
+        assert bench.recorder.writer.value(kept[0], u32(1)) == u64(1)
+        assert bench.recorder.writer.value(kept[1], u32(1)) == u64(2)
+
+
+def test_a_frozen_map_is_read_once(bench: Bench) -> None:
+    spec = replace(SPEC, type=BpfMapType.ARRAY, max_entries=2, name=b"rec_const")
+    with live_map(spec, [(u32(0), u64(1))]) as fd:
+        syscall.map_freeze(fd)
+        bench.minute()
+        map_id = map_info(fd).id
+        assert bench.recorder.maps[map_id].settled
+        assert bench.snapshots(map_id)[0].completeness == "exact"
+        looked_s = bench.recorder.maps[map_id].looked_s
+        bench.minute()
+        assert bench.recorder.maps[map_id].looked_s == looked_s
+
+
+def test_large_maps_wait_for_a_rule(bench: Bench) -> None:
+    large = replace(SPEC, type=BpfMapType.ARRAY, max_entries=70_000, name=b"rec_large")
+    with live_map(large) as fd:
+        map_id = map_info(fd).id
+        bench.minute()
+        assert "it has 70,000 entries, more than the 65,536" in bench.recorder.maps[map_id].why_not
+        assert bench.snapshots(map_id) == []
+        path = bench.recorder.settings.within(bench.recorder.settings.record_rules)
+        path.write_text('[[rule]]\nmaps = ["rec_large"]\nentries = 100_000\n')
+        bench.minute()
+        assert len(bench.snapshots(map_id)) == 1
+
+
+def test_a_map_that_grows_under_it_is_left_for_a_rule_and_told_of(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with live_map(SPEC, [(u32(number), u64(number)) for number in range(8)]) as fd:
+        map_id = map_info(fd).id
+        small = Rules(default=Pace(interval_s=60, entries=10))
+        monkeypatch.setattr(record.rules, "load", lambda _settings: small)
+        bench.recorder.rules = small
+        # It is listed with eight entries, and has twenty by the time that it is read.
+        whole = Recorder._why_not
+
+        def grown(recorder: Recorder, row: MapRow, pace: Pace) -> str:
+            answer = whole(recorder, row, pace)
+            for number in range(20):
+                syscall.map_update(fd, u32(number), u64(number))
+            return answer
+
+        monkeypatch.setattr(Recorder, "_why_not", grown)
+        bench.minute(1)
+        assert "it has more than 10 entries now" in bench.recorder.maps[map_id].why_not
+        assert bench.snapshots(map_id) == []
+
+
+def test_a_map_that_goes_away_meanwhile_is_no_problem(bench: Bench) -> None:
+    with live_map(SPEC, [(u32(1), u64(1))]) as fd:
+        map_id = map_info(fd).id
+        bench.recorder.step(bench.now_s, 1_800_000_000.0 + bench.now_s)  # it is listed, and not read yet
+    bench.minute()
+    assert map_id not in bench.recorder.maps
+    assert bench.recorder.problem == ""
+
+
+def test_intervals_stretch_when_the_budget_is_short_and_it_says_so(bench: Bench) -> None:
+    with live_map(SPEC, [(u32(1), u64(1))]) as fd:
+        map_id = map_info(fd).id
+        bench.minute()
+        recorder = bench.recorder
+        for _ in range(12):  # each look costs more than five minutes bring in
+            bench.now_s += 60
+            recorder.cpu.advance(bench.now_s)
+            while recorder.step(bench.now_s, 1_800_000_000.0 + bench.now_s):
+                if recorder.maps[map_id].looked_s == bench.now_s and recorder.cpu.left_s > 0:
+                    recorder.cpu.spend(recorder.cpu.left_s + 3.0)
+        assert recorder.maps[map_id].actual_s > 120
+        assert [each.wanted_s for each in recorder.facts().stretched] == [60.0]
+
+
+def test_the_oldest_go_when_the_disk_budget_is_short(bench: Bench) -> None:
+    with live_map(SPEC) as fd:
+        map_id = map_info(fd).id
+        for number in range(40):
+            for key in range(200):
+                syscall.map_update(fd, u32(key), u64(hash((number, key)) & (1 << 63) - 1))
+            bench.minute()
+        assert len(bench.snapshots(map_id)) == 40
+        before = retention.used_bytes(bench.recorder.writer.database)
+        bench.recorder.disk.budget_bytes = before - 4096
+        record.OLDEST, kept = 5, record.OLDEST
+        try:
+            bench.minute()
+        finally:
+            record.OLDEST = kept
+        left = bench.snapshots(map_id)
+        assert 0 < len(left) < 40
+        assert retention.used_bytes(bench.recorder.writer.database) <= bench.recorder.disk.budget_bytes
+        assert bench.recorder.disk.stretch > 1
+        with bench.recorder.writer.reading() as connection:
+            assert list(verify(connection)) == []
+
+
+def test_when_all_that_is_left_is_labelled_it_stops_and_says_so(bench: Bench) -> None:
+    with live_map(SPEC, [(u32(1), u64(1))]) as fd:
+        map_id = map_info(fd).id
+        bench.minute()
+        bench.recorder.disk.budget_bytes = 1000
+        bench.minute()
+        assert bench.recorder.disk.full
+        assert "raise BPF_ATLAS_HISTORY_MIB" in bench.recorder.facts().problem
+        syscall.map_update(fd, u32(1), u64(2))
+        bench.minute()
+        assert len(bench.snapshots(map_id)) == 1
+        bench.recorder.disk.budget_bytes = 1 << 30
+        bench.minute()
+        bench.minute()
+        assert len(bench.snapshots(map_id)) == 2
+
+
+def test_a_clock_set_back_loses_nothing_and_is_noted(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    with live_map(SPEC, [(u32(1), u64(1))]) as fd:
+        map_id = map_info(fd).id
+        bench.minute()
+        real = time.time_ns
+        monkeypatch.setattr("app.maps.walk.time.time_ns", lambda: real() - 7_200_000_000_000)
+        syscall.map_update(fd, u32(1), u64(2))
+        bench.minute()
+        first, second = bench.snapshots(map_id)
+        assert second.taken_ns < first.taken_ns
+        assert "the clock was set back" in second.notes
+        assert bench.recorder.writer.value(second, u32(1)) == u64(2)
+
+
+def test_jobs_take_label_ignore_and_delete(bench: Bench) -> None:
+    jobs = bench.jobs
+    with live_map(SPEC, [(u32(1), u64(1))]) as fd:
+        map_id = map_info(fd).id
+        asked = jobs.take(wire.AskTake((map_id, 4_000_000_000), "manual", "ann", "before the deploy"))
+        assert asked.state == "waiting"
+        bench.minute()
+        done = jobs.job(wire.AskJob(asked.id))
+        assert (done.state, done.done, done.total, len(done.refs)) == ("done", 2, 2, 1)
+        assert "no map #4000000000" in done.problems[0]
+        kept = bench.recorder.writer.snapshot(done.refs[0])
+        assert (kept.author, kept.label, kept.trigger) == ("ann", "before the deploy", "manual")
+    with pytest.raises(NotThere):
+        jobs.job(wire.AskJob(999))
+    with pytest.raises(Declined, match="manual or pre-edit"):
+        jobs.take(wire.AskTake((1,), "schedule", "", ""))
+
+
+def test_answers_that_wait_for_the_writing_thread(bench: Bench) -> None:
+    jobs, writer = bench.jobs, bench.recorder.writer
+    with live_map(SPEC, [(u32(1), u64(1))]) as fd:
+        bench.minute()
+        kept = bench.snapshots(map_info(fd).id)[0]
+    stop = threading.Event()
+
+    def work() -> None:
+        while not stop.is_set():
+            if not jobs.work():
+                stop.wait(0.01)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        jobs.label(wire.AskLabel(kept.ref, "keep"))
+        assert writer.snapshot(kept.ref).label == "keep"
+        jobs.ignore(wire.AskIgnore(kept.series_id, ("value.packets",)))
+        assert settings_of(writer.one_series(kept.series_id)).ignore == ("value.packets",)
+        with pytest.raises(NotThere, match="there is no snapshot s99999"):
+            jobs.label(wire.AskLabel("s99999", "x"))
+        assert jobs.forget(wire.AskForget((kept.ref,))).count == 1
+        assert writer.snapshots() == []
+    finally:
+        stop.set()
+        thread.join()
