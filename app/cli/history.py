@@ -220,8 +220,8 @@ def restore(settings: Settings, *, file: Path, force: bool) -> None:
       bpf-atlas history restore /var/backups/history-monday.db
     """
     _check_sqlite(settings, "pg_restore")
-    if settings.history_file.name:
-        raise HistoryAlone(settings.history_file)
+    if settings.is_alone:
+        raise HistoryAlone(Path(settings.history_file))
     if is_recorded(settings):
         from app.cli.errors import DataTaken
 

@@ -79,7 +79,7 @@ class Past:
     @property
     def is_alone(self) -> bool:
         """A history that was opened by itself: there are no live maps."""
-        return self.settings.history_file.name != ""
+        return self.settings.is_alone
 
     @property
     def client(self) -> Client:
@@ -196,7 +196,7 @@ def writing(past: Past) -> Iterator[Writer]:
 
     settings = past.settings
     if past.is_alone:
-        raise HistoryAlone(settings.history_file)
+        raise HistoryAlone(Path(settings.history_file))
     if os.geteuid() != 0:
         raise NotRoot(settings.socket)
     place.prepare(settings)

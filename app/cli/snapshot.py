@@ -51,7 +51,7 @@ class SnapshotCommand(click.Command):
         """The options, then the commands."""
         super().format_options(ctx, formatter)
         with formatter.section("Commands"):
-            formatter.write_dl([(name, one.get_short_help_str()) for name, one in self.more.items()])
+            formatter.write_dl([(name, one.get_short_help_str(90)) for name, one in self.more.items()])
 
 
 @click.command("snapshot", cls=SnapshotCommand)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,14 +27,8 @@ MOST_LAYOUT_BYTES = 1 << 20
 def export(source: History, kept: Sequence[Kept], target: Path, progress: Progress = lambda *_: None) -> None:
     """Write snapshots to a new file. raises DatabaseUnusable, Damaged"""
     draft = target.with_name(f".{target.name}.part")
-    for left in (
-        draft,
-        draft.with_name(f"{draft.name}-wal"),
-        draft.with_name(f"{draft.name}-shm"),
-        draft.with_suffix(".lock"),
-    ):
-        left.unlink(missing_ok=True)
     try:
+        _clear(draft)
         writer = Writer(open_writing(sqlite_url(draft)))
         try:
             copy(source, writer, kept, progress)
@@ -47,8 +41,19 @@ def export(source: History, kept: Sequence[Kept], target: Path, progress: Progre
     except (OSError, sqlite3.Error) as problem:
         raise DatabaseUnusable(str(target), str(problem)) from problem
     finally:
-        draft.unlink(missing_ok=True)
-        draft.with_suffix(".lock").unlink(missing_ok=True)
+        with suppress(OSError):
+            _clear(draft)
+
+
+def _clear(draft: Path) -> None:
+    """Remove what an export works on."""
+    companions = (
+        draft.with_name(f"{draft.name}-wal"),
+        draft.with_name(f"{draft.name}-shm"),
+        draft.with_suffix(".lock"),
+    )
+    for left in (draft, *companions):
+        left.unlink(missing_ok=True)
 
 
 def copy(

@@ -79,8 +79,7 @@ class Rights(Enum):
 
     READ = (BROKER, BROKER_COMMANDS)
     EDIT = (BROKER, EDITOR_COMMANDS)
-    ALONE = (frozenset(), frozenset())
-    """Accounts alone, for a history that is shown by itself: no map, and no capability."""
+    ALONE = (frozenset[Capability](), frozenset[BpfCmd]())  # accounts and no map: for a history that is shown by itself
     EDIT_SOCKETS = (BROKER | {Capability.SYS_PTRACE}, EDITOR_COMMANDS)
     """CAP_SYS_PTRACE to copy sockets out of processes; ptrace(2) itself stays refused."""
 

@@ -89,6 +89,7 @@ def _page(backend: Backend, opened: OpenMap, state: EntriesState) -> Response:
         choices=choices(subject, state) if not (refusal or problem) else [],
         look_up=_look_up_hint(opened),
         example=example(subject.layout) if not refusal else "",
+        has_past=backend.past.timeline_or_none() is not None,
         entry_base=f"/maps/{opened.facts.id}/entries/",
         whole=_whole_entry(opened),
         backlog=rings.look(opened.client, opened.facts.id) if opened.kind.enumerate is Enumerate.RING else None,

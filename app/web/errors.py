@@ -17,7 +17,7 @@ from app.history import errors as history
 from app.maps import errors as maps
 from app.timeline import errors as timeline
 from app.uapi import errors as kernel
-from app.web import drafts, gate, problems, rendering
+from app.web import drafts, gate, gone, problems, rendering, times
 from app.wire import errors as wire
 
 log = logging.getLogger("bpf_atlas.web")
@@ -31,6 +31,7 @@ STATUS: dict[type[AppError], HTTPStatus] = {
     problems.EditFailed: HTTPStatus.CONFLICT,
     problems.EditRefused: HTTPStatus.UNPROCESSABLE_ENTITY,
     problems.NotKeptAll: HTTPStatus.UNPROCESSABLE_ENTITY,
+    problems.Unkept: HTTPStatus.SERVICE_UNAVAILABLE,
     problems.DataUnusable: HTTPStatus.INSUFFICIENT_STORAGE,
     problems.BadArgument: HTTPStatus.BAD_REQUEST,
     problems.NotHere: HTTPStatus.NOT_FOUND,
@@ -85,6 +86,14 @@ TITLES = {
     HTTPStatus.BAD_GATEWAY: "The kernel refused",
     HTTPStatus.SERVICE_UNAVAILABLE: "The broker does not answer",
 }
+
+
+SILENT: dict[type[AppError], str] = {
+    problems.Unkept: "The recorder does not answer",
+    wire.RecorderAbsent: "The recorder does not answer",
+    history.HistoryError: "The history cannot be read",
+}
+"""What a page is headed where something else than the broker is away."""
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -181,6 +190,8 @@ def _again(error: AppError) -> str:
 
 def _answer(status: HTTPStatus, sentence: str, error: AppError | None = None, *, again: str = "") -> Response:
     title = TITLES.get(status, status.phrase)
+    if status is HTTPStatus.SERVICE_UNAVAILABLE:
+        title = next((words for kind, words in SILENT.items() if isinstance(error, kind)), title)
     if gate.is_api(request):
         body = Problem(
             title=title,
@@ -196,8 +207,9 @@ def _answer(status: HTTPStatus, sentence: str, error: AppError | None = None, *,
         response.headers["Content-Type"] = "application/problem+json"
         return response
     response = rendering.page_or_fragment(
-        "errors/page.html", "errors/_flash.html", title=title, status=int(status), sentence=sentence, again=again
-    )
+        "errors/page.html", "errors/_flash.html", title=title, status=int(status), sentence=sentence, again=again,
+        gone=gone.last_of_asked() if isinstance(error, maps.NoSuchMap) else None, utc=times.utc,
+    )  # fmt: skip
     response.status_code = status
     if gate.is_htmx(request):
         response.headers["HX-Retarget"] = "#flash"

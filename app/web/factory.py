@@ -12,6 +12,7 @@ from app.web import (
     assets,
     audit_page,
     backend,
+    diff_page,
     drafts,
     edits,
     entries,
@@ -27,14 +28,17 @@ from app.web import (
     relations_page,
     rendering,
     reports,
+    restore_page,
     schema_page,
     series_page,
     settings_page,
     snapshots_page,
+    story_page,
     undo,
 )
 from app.web.address import ADDRESS
 from app.web.api import audit as api_audit
+from app.web.api import diff as api_diff
 from app.web.api import edits as api_edits
 from app.web.api import snapshots as api_snapshots
 from app.web.api import views as api
@@ -84,7 +88,7 @@ def create_app(settings: Settings, client: Client, folder: Folder | None = None)
     app.register_blueprint(oidc.blueprint(settings, client, folder))
     app.register_blueprint(settings_page.blueprint(settings, client))
     app.register_blueprint(health.blueprint(client))
-    shared = backend.connect(settings, client)
+    shared = app.extensions["backend"] = backend.connect(settings, client)
     for pages in (
         overview,
         entries,
@@ -102,6 +106,10 @@ def create_app(settings: Settings, client: Client, folder: Folder | None = None)
         moment_page,
         series_page,
         api_snapshots,
+        diff_page,
+        restore_page,
+        story_page,
+        api_diff,
     ):
         app.register_blueprint(pages.blueprint(shared))
 

@@ -68,7 +68,7 @@ def blueprint(backend: Backend) -> Blueprint:
         kept = history.snapshot(ref)
         before, _ = history.beside(kept)
         if before is None:
-            raise NotHere(f"snapshot before {kept.ref}: it is the first of its map")
+            raise NotHere(f"snapshot before {kept.ref}, the first of its map,")
         where = arguments.link("/diff", a=before.ref, b=kept.ref)
         return as_response(redirect(where, code=HTTPStatus.SEE_OTHER))
 
@@ -80,7 +80,7 @@ def blueprint(backend: Backend) -> Blueprint:
 
 
 def of_map(backend: Backend, opened: OpenMap, state: EntriesState, file_kind: str) -> Response:
-    """The page of a live map as it was `state.at`. raises NoHistory, NoSuchSeries, NothingThen, BadWhen"""
+    """The page of a live map as it was `state.at`. raises NoHistory, NoSuchSeries, NothingThen, BadArgument"""
     timeline, facts = backend.past.timeline(), opened.facts
     series = series_now(facts.id, facts.name, facts.type, timeline)
     if series is None:
@@ -153,7 +153,7 @@ def _entry(backend: Backend, seen: Seen, key_hex: str) -> Response:
     key = _key(seen, key_hex)
     value = history.value(seen.kept, key)
     if value is None:
-        raise NotHere(f"entry under hex:{key.hex()[:64]} in {seen.kept.ref}: the map did not hold one then")
+        raise NotHere(f"entry under hex:{key.hex()[:64]} in {seen.kept.ref}")
     sheet: Sheet = seen.moment.sheet(_one(key, value))
     return page_or_fragment(
         "history/entry.html",

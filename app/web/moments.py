@@ -15,11 +15,13 @@ from app.maps.page import SMALL_ENTRIES, Page, Query, first_page, limit_of, page
 from app.maps.tabulate import Sheet
 from app.maps.views import SMALL_BYTES, Identity, View
 from app.maps.walk import Completeness
+from app.timeline.errors import BadWhen
 from app.timeline.kept_layout import boot_id
 from app.timeline.naming import title
 from app.timeline.sides import SNAPSHOT
 from app.timeline.timeline import Moment, Timeline, when_ns
 from app.web.backend import Backend
+from app.web.problems import BadArgument
 from app.web.state import EntriesState
 
 ROW_EXTRA_BYTES = 16
@@ -64,11 +66,16 @@ def look(backend: Backend, kept: Kept) -> Seen:
 def find(timeline: Timeline, series_id: int, at: str) -> Kept:
     """What `?at=` means for a series: a snapshot of any, or the newest at or before a WHEN.
 
-    raises  NoSuchSnapshot, NothingThen, BadWhen, Damaged
+    raises  NoSuchSnapshot, NothingThen, BadArgument, Damaged
     """
     if SNAPSHOT.fullmatch(at):
         return timeline.history.snapshot(at)
-    return timeline.history.at(series_id, when_ns(at, time.time_ns()))
+    try:
+        then_ns = when_ns(at, time.time_ns())
+    except BadWhen:
+        wanted = "a snapshot (s12), a time such as 2026-11-24T18:03 (UTC), or 30s, 10m, 2h, 3d for so long ago"
+        raise BadArgument("at", at, wanted) from None
+    return timeline.history.at(series_id, then_ns)
 
 
 def read(backend: Backend, seen: Seen, state: EntriesState) -> Page:

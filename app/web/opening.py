@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from flask import g
+from flask import current_app, g
 
 from app.maps import opening
 from app.maps.errors import NoSuchMap
 from app.maps.layouts import Btfs
 from app.maps.opening import OpenMap
+from app.settings import Settings
 from app.uapi.errors import ObjectGone
 from app.web import gate
 from app.wire.ask import Client
@@ -30,7 +31,10 @@ def may(client: Client, map_id: int) -> May:
 
 @contextmanager
 def open_map(client: Client, btfs: Btfs, map_id: int) -> Iterator[OpenMap]:
-    """Open a map until the `with` ends. raises NoSuchMap when it is gone"""
+    """Open a map until the `with` ends. raises NoSuchMap when it is gone, or a history is shown by itself"""
+    settings: Settings = current_app.extensions["settings"]
+    if settings.is_alone:
+        raise NoSuchMap(f"#{map_id}")
     try:
         hidden = may(client, map_id).redacted
     except ObjectGone as gone:

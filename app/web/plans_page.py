@@ -15,14 +15,15 @@ from app.maps.bulk import edits_of, in_questions, selected
 from app.maps.edit import identity_of
 from app.maps.errors import CannotList, MapsError
 from app.maps.opening import OpenMap
-from app.web import arguments, gate
+from app.timeline.sides import SNAPSHOT
+from app.web import arguments, before_plan, gate
 from app.web.backend import Backend
 from app.web.errors import status_of
 from app.web.frame import frame_of
 from app.web.key_words import key_columns
 from app.web.opening import open_map
 from app.web.plan_lines import lines
-from app.web.problems import BadArgument, NotHere
+from app.web.problems import BadArgument, NotHere, Unkept
 from app.web.rendering import as_response, page_or_fragment
 from app.wire.edits import Edit, Plan, PlanFacts
 from app.wire.errors import BadField, Declined, NotThere
@@ -30,6 +31,8 @@ from app.wire.errors import BadField, Declined, NotThere
 PAGE_ROWS = 100
 FORM_ROWS = 1000
 """Rows that a form takes; the command line takes as many as the role allows."""
+APPLYING = frozenset({"start", "approve"})
+"""Steps that may write: a snapshot is taken first."""
 STEPS = ("check", "start", "stop", "approve", "cancel")
 REFRESH_S = 1
 
@@ -87,15 +90,20 @@ def blueprint(backend: Backend) -> Blueprint:
         number = plan_number(plan)
         if step not in STEPS:
             raise NotHere("such step of a plan")
+        snap = ""
         try:
+            if step in APPLYING and not request.form.get("no_snapshot"):
+                facts = backend.client.plan(gate.credential(), number, limit=1).facts
+                if before_plan.applies(backend, facts, step):
+                    snap = before_plan.keep(backend, facts)
             backend.client.plan_step(gate.credential(), number, step)
         except NotThere as none:
             raise NotHere("plan of that number") from none
         except Declined as refusal:
             return _plan(backend, number, refusal)
-        if gate.is_htmx(request):
-            return _plan(backend, number)
-        return as_response(redirect(f"/plans/{number}", code=HTTPStatus.SEE_OTHER))
+        except Unkept as unkept:
+            return _plan(backend, number, unkept, without=step)
+        return as_response(redirect(arguments.link(f"/plans/{number}", snap=snap), code=HTTPStatus.SEE_OTHER))
 
     return bp
 
@@ -181,7 +189,9 @@ def _example(opened: OpenMap) -> str:
     return text.getvalue().rstrip("\n")
 
 
-def _plan(backend: Backend, number: int, refusal: Declined | None = None) -> Response:
+def _plan(backend: Backend, number: int, refusal: Declined | Unkept | None = None, without: str = "") -> Response:
+    """A plan's page. without: the step that is offered once more, without a snapshot before it"""
+    snap = request.args.get("snap", "")
     first = arguments.whole("first", default=1, least=1, most=1 << 40)
     try:
         found: Plan = backend.client.plan(gate.credential(), number, first=first, limit=PAGE_ROWS)
@@ -196,6 +206,8 @@ def _plan(backend: Backend, number: int, refusal: Declined | None = None) -> Res
         first=first,
         next_first=first + PAGE_ROWS if first + PAGE_ROWS <= facts.rows else 0,
         refusal=str(refusal) if refusal else "",
+        without=without,
+        snap=snap if snap == before_plan.NONE or SNAPSHOT.fullmatch(snap) else "",
         steps=steps_of(facts, g.session.user, g.session.role),
         refresh_s=REFRESH_S,
         clock=clock,

@@ -97,6 +97,13 @@ class NotKeptAll(WebError):
         super().__init__(f"{'; '.join(problems)}{taken}")
 
 
+class Unkept(WebError):
+    """No snapshot could be taken before a plan."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"Nothing was written: the snapshot before it was not taken ({why}).")
+
+
 class DataUnusable(WebError):
     """The web's folder cannot be made or written."""
 

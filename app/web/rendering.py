@@ -28,6 +28,7 @@ THEME_COOKIE = "bpf-atlas-theme"
 NAV = (
     ("overview.maps", "/", "Maps"),
     ("snapshots.index", "/snapshots", "History"),
+    ("diff.show", "/diff", "Diff"),
     ("plans.index", "/plans", "Plans"),
     ("audit.show", "/audit", "Audit"),
 )
@@ -86,7 +87,7 @@ def install(app: Flask, templates: Path, assets: Assets, client: Client) -> None
     facts = HostFacts(client)
     settings: Settings = app.extensions["settings"]
     icon = assets.inline("icon.svg")
-    alone = settings.history_file.name != ""
+    alone = settings.is_alone
 
     @app.context_processor
     def _frame() -> dict[str, Any]:

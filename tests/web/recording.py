@@ -1,0 +1,68 @@
+"""A recorder inside this process: the real one, on its real socket, which takes snapshots on demand alone."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from app.recorder import listen
+from app.recorder.jobs import Jobs
+from app.recorder.record import Recorder
+from app.settings import Settings
+from app.timeline import place
+from app.timeline.kept_layout import boot_id
+from app.wire.ask import Client
+from app.wire.recorder import connect
+
+HOST = "edge-7"
+
+
+@dataclass
+class Recording:
+    """What a test asks it for."""
+
+    recorder: Recorder
+    settings: Settings
+
+    def take(self, *map_ids: int, trigger: str = "manual", author: str = "root", label: str = "") -> list[str]:
+        """Snapshots of some maps: their references."""
+        with connect(self.settings.recorder_socket) as client:
+            job = client.take(map_ids, trigger=trigger, author=author, label=label)
+            until_s = time.monotonic() + 20
+            while job.state != "done" and time.monotonic() < until_s:
+                time.sleep(0.005)
+                job = client.job(job.id)
+        assert not job.problems, job.problems
+        return list(job.refs)
+
+
+@contextlib.contextmanager
+def recording(settings: Settings, client: Client) -> Iterator[Recording]:
+    """One for a data directory, until the `with` ends."""
+    settings = dataclasses.replace(settings, record=False)
+    settings.history_folder.mkdir(parents=True, exist_ok=True)
+    (settings.data / "recorder").mkdir(exist_ok=True)
+    writer = place.writer(settings, HOST)
+    recorder = Recorder.begin(writer, client, settings, HOST, boot_id())
+    stop, arrived = threading.Event(), threading.Event()
+    jobs = Jobs(recorder, settings.data / "recorder", arrived=arrived)
+    sock = listen.bind(settings.recorder_socket, os.geteuid(), os.getegid())
+    listen.serve(sock, jobs, {os.geteuid()})
+    works = threading.Thread(target=recorder.run, args=(stop, jobs.work, arrived), daemon=True)
+    works.start()
+    try:
+        yield Recording(recorder, settings)
+    finally:
+        stop.set()
+        arrived.set()
+        works.join(10)
+        with contextlib.suppress(OSError):
+            sock.shutdown(2)
+        sock.close()
+        settings.recorder_socket.unlink(missing_ok=True)
+        writer.close()
