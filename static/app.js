@@ -121,6 +121,14 @@
     status.textContent = list.getAttribute("data-says");
   });
 
+  /* The moment that a slider stands at, in words, while it is moved. */
+  document.addEventListener("input", function (event) {
+    if (!event.target.matches("[data-moment]")) return;
+    var says = event.target.parentNode.querySelector("output");
+    var at = new Date(1000 * Number(event.target.value)).toISOString();
+    if (says) { says.hidden = false; says.textContent = at.slice(0, 10) + " " + at.slice(11, 19) + " UTC"; }
+  });
+
   /* "Copy" buttons, shown only where a script can serve them. */
   document.addEventListener("click", function (event) {
     var button = event.target.closest("[data-copy]");

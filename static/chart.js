@@ -36,6 +36,24 @@
     return new Date(seconds * 1000).toISOString().slice(0, 19).replace("T", " ");
   }
 
+  function two(number) {
+    return String(number).padStart(2, "0");
+  }
+
+  /* Hours of UTC; the day below the first, and wherever it changes. */
+  function ticks(_, splits, __, ___, step) {
+    var day = "";
+    return splits.map(function (seconds) {
+      var at = new Date(seconds * 1000);
+      var date = at.getUTCFullYear() + "-" + two(at.getUTCMonth() + 1) + "-" + two(at.getUTCDate());
+      if (step >= 86400) return date;
+      var text = two(at.getUTCHours()) + ":" + two(at.getUTCMinutes()) + (step < 60 ? ":" + two(at.getUTCSeconds()) : "");
+      if (date !== day) text += "\n" + date;
+      day = date;
+      return text;
+    });
+  }
+
   function draw() {
     var rate = toggle && toggle.querySelector("input").checked;
     var font = "12px " + getComputedStyle(document.body).fontFamily;
@@ -46,7 +64,7 @@
       { label: points.field, scale: "y", stroke: colour("--accent"), width: 1.5, paths: rate ? undefined : uPlot.paths.stepped({ align: 1 }),
         points: { size: 5, fill: colour("--sheet") }, value: function (_, at) { return thousands(at); } }
     ];
-    var axes = [Object.assign({}, axis), Object.assign({ scale: "y", size: 64, values: function (_, ticks) { return ticks.map(short); } }, axis)];
+    var axes = [Object.assign({ values: ticks, space: 70 }, axis), Object.assign({ scale: "y", size: 64, values: function (_, ticks) { return ticks.map(short); } }, axis)];
     var scales = { x: { time: true }, y: {} };
     if (rate) {
       data.push(points.per_second);

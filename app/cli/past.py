@@ -63,7 +63,6 @@ class Past:
         self._client: Client | None = None
         self._btfs: Btfs | None = None
         self._timeline: Timeline | None = None
-        self._host = ""
 
     def __enter__(self) -> Self:
         return self
@@ -87,13 +86,6 @@ class Past:
         if self._client is None:
             self._client = connect(self.settings)
         return self._client
-
-    @property
-    def host(self) -> str:
-        """What the recorder calls this host."""
-        if not self._host:
-            self._host = self.client.hello().hostname
-        return self._host
 
     @property
     def timeline(self) -> Timeline:
@@ -200,7 +192,7 @@ def writing(past: Past) -> Iterator[Writer]:
     if os.geteuid() != 0:
         raise NotRoot(settings.socket)
     place.prepare(settings)
-    writer = place.writer(settings, past.host)
+    writer = place.writer(settings, os.uname().nodename)
     try:
         place.prepare(settings)  # what the database made beside it is the recorder's, too
         yield writer
@@ -279,7 +271,7 @@ def _taken_here(past: Past, map_ids: Sequence[int], trigger: str, label: str) ->
         boot = boot_id()
         # Here only this process is a stranger to the maps: its parent may be the very loader, or a shell of one.
         live = [naming.live_map(row, ours=lambda pid: pid == os.getpid()) for row in found.rows]
-        series = naming.assign(writer, past.host, boot, live, found.taken_at_ns)
+        series = naming.assign(writer, os.uname().nodename, boot, live, found.taken_at_ns)
         kept: list[Kept] = []
         for map_id in map_ids:
             try:

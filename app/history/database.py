@@ -10,6 +10,7 @@ import fcntl
 import functools
 import hashlib
 import os
+import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from enum import Enum
@@ -35,8 +36,8 @@ PAGE_BYTES = 4096
 WAIT_MS = 10_000
 KNOWN = (HEAD,)
 """Schemas that this release can bring up to date, the newest last."""
-TORN = (SQLAlchemyError, UnicodeDecodeError)
-"""What a database that cannot be read raises; the second where SQLite's own message quotes a damaged name."""
+TORN = (SQLAlchemyError, sqlite3.Error, UnicodeDecodeError)
+"""What a database that cannot be read raises; the last where SQLite's own message quotes a damaged name."""
 _ADDRESSES = "it is sqlite:///FILE or postgresql+psycopg://…/NAME"
 _LOCK_SPACE = 0x62706168  # "bpah"
 _TEXT = functools.partial(str, encoding="utf-8", errors="surrogateescape")

@@ -17,7 +17,7 @@ _LATE = (
     "zstandard",
     "tomllib",
 )
-_POSTGRESQL = ("sqlalchemy.dialects.postgresql.psycopg", "alembic.ddl.postgresql", "psycopg", "psycopg.types")
+_POSTGRESQL = ("sqlalchemy.dialects.postgresql.psycopg", "alembic.ddl.postgresql", "psycopg", "psycopg.types", "ctypes.util")
 
 
 def preload(database_url: str) -> None:

@@ -26,6 +26,7 @@ from app.timeline.errors import BadSide, BadWhen, ManySeries
 from app.timeline.kept_layout import Recalled, boot_id
 from app.timeline.naming import title
 from app.timeline.timeline import Timeline, rows_of, when_ns
+from app.wire.errors import PinOutside
 
 SNAPSHOT = re.compile(r"s[1-9][0-9]{0,17}")
 COMPLETE = frozenset({Completeness.EXACT.value, Completeness.WALKED.value})
@@ -196,7 +197,7 @@ def series_of(reference: str, timeline: Timeline, looker: Looker) -> SeriesFacts
             found = series_now(map_id, opened.facts.name, opened.facts.type, timeline)
         if found is not None:
             return found
-    except NoSuchMap:
+    except (NoSuchMap, PinOutside):  # the second: a pin that is not there any more
         pass
     except MapsError:
         if not reference.startswith("name:"):

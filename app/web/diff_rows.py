@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field, replace
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,8 +80,8 @@ class EntryLine:
     fields: list[FieldLine] = field(default_factory=list)
     more: int = 0
     """Fields that differ, too, and are not shown."""
-    value: Cell = NO_CELL
-    """Of an entry that one side lacks: all that the other holds."""
+    parts: list[tuple[str, Cell]] = field(default_factory=list)
+    """Of an entry that one side lacks: the fields that the other holds, by their labels."""
     pairs: list[tuple[Cell, Cell, bool]] = field(default_factory=list)
     """Side by side: (old, new, whether they differ), a pair a column."""
     dumps: list[tuple[str, Dump | None, Dump | None]] = field(default_factory=list)
@@ -281,10 +282,22 @@ def _side_by_side(lines: list[EntryLine], old: Table, new: Table, columns: list[
 
 
 def _values(lines: list[EntryLine], table: Table, shown: Names) -> None:
-    if table.layout.value is None or not lines:
-        return
-    for line, cell in zip(lines, column_cells(table, head(table.layout, "value"), shown), strict=True):
-        line.value = cell
+    for line, parts in zip(lines, parts_of(table, shown), strict=True):
+        line.parts = parts
+
+
+def parts_of(table: Table, shown: Names) -> list[list[tuple[str, Cell]]]:
+    """The first fields of each entry's value, by their labels."""
+    columns = [one for one in _leaf_heads(table.layout) if not FILLER.fullmatch(one.label)][:MOST_FIELDS]
+    found = cells(table, columns, None, shown)
+    return [[(one.label, cell) for one, cell in zip(columns, row, strict=True)] for row in found]
+
+
+def _leaf_heads(layout: Layout) -> list[Head]:
+    if layout.value is None:
+        return []
+    nodes = islice(leaves(layout.value.root, ARRAY_LIMIT), 2 * MOST_FIELDS)
+    return [head(layout, full_path("value", node.path)) for node in nodes]
 
 
 def _field_lines(lines: list[EntryLine], made: Diff, rows: Rows, pattern: str, shown: Names) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import operator
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from app.maps.kinds import Meaning
 from app.uapi.errors import KernelError
 from app.web import arguments, words
 from app.web.backend import Backend
+from app.web.freshness import MINUTE_NS, coarse, last_changes
 from app.web.gate import is_htmx
 from app.web.rendering import as_response, page_or_fragment
 from app.web.text import bytes_text, percent, plural, thousands
@@ -74,6 +76,8 @@ class Line:
     value_type: str
     used_by: str
     flags: list[str]
+    changed: str
+    """How long ago its newest snapshot was taken; empty without one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,18 +171,20 @@ def blueprint(backend: Backend) -> Blueprint:
         shown.sort(key=key, reverse=reverse)  # type: ignore[arg-type]
         pages = max(1, -(-len(shown) // PAGE_ROWS))
         start = (state.page - 1) * PAGE_ROWS
+        changes, now_ns = last_changes(backend), time.time_ns()
         response = page_or_fragment(
             "maps/browse.html",
             "maps/_browse.html",
             state=state,
             found=found,
-            lines=[line(row, names) for row in shown[start : start + PAGE_ROWS]],
+            lines=[line(row, names, _changed(row, changes, now_ns)) for row in shown[start : start + PAGE_ROWS]],
+            has_past=bool(changes),
             matching=len(shown),
             first=start + 1,
             pages=pages,
             chips=chips(searched, state),
             only=[(name, label, sum(map(test, searched))) for name, (label, test) in ONLY.items()],
-            glance=glance(found, _growing(growth_file)),
+            glance=[*glance(found, _growing(growth_file)), *changed_last(found, changes, now_ns)],
             memory=sum(row.facts.memlock_bytes for row in found.rows),
             programs=len({prog.id for row in found.rows for prog in row.progs}),
             processes=len({holder.pid for row in found.rows for holder in row.holders}),
@@ -232,7 +238,28 @@ def chips(rows: list[MapRow], state: State) -> list[tuple[str, str, int]]:
     return [(family, label, counts[family]) for family, label in FAMILIES if counts[family] or family == state.family]
 
 
-def line(row: MapRow, names: TypeNames) -> Line:
+def _changed(row: MapRow, changes: dict[tuple[int, str, int], int], now_ns: int) -> str:
+    at_ns = changes.get((row.facts.id, row.facts.name, row.facts.type))
+    return "" if at_ns is None else coarse(at_ns, now_ns)
+
+
+def changed_last(
+    found: Listing, changes: dict[tuple[int, str, int], int], now_ns: int
+) -> list[tuple[str, list[Hint], str]]:
+    """The panel of what changed lately, as `glance`; none without a history."""
+    if not changes:
+        return []
+    there = {(row.facts.id, row.facts.name, row.facts.type): row for row in found.rows}
+    # By the minute, then by id: between two looks at the same maps nothing moves about.
+    known = sorted(((now_ns - at_ns) // MINUTE_NS, key, at_ns) for key, at_ns in changes.items() if key in there)[
+        :GLANCE_ROWS
+    ]
+    return [
+        ("Changed last", [_hint(there[key], coarse(at_ns, now_ns)) for _, key, at_ns in known], "Nothing was kept yet.")
+    ]
+
+
+def line(row: MapRow, names: TypeNames, changed: str = "") -> Line:
     """One map's texts."""
     facts = row.facts
     flags = [word for word in words.map_flags(facts) if word in {"frozen", "mmap"}]
@@ -245,6 +272,7 @@ def line(row: MapRow, names: TypeNames) -> Line:
         value_type=names.get(facts.btf_id, facts.btf_value_type_id, facts.value_size),
         used_by=words.used_by(row.progs),
         flags=flags,
+        changed=changed,
     )
 
 

@@ -8,7 +8,7 @@ from threading import Lock
 
 from flask import g
 
-from app.history.errors import DatabaseUnusable, NoHistory
+from app.history.errors import HistoryError
 from app.history.series import SeriesFacts
 from app.maps.catalog import resolve
 from app.maps.errors import NoSuchMap
@@ -41,10 +41,10 @@ class Past:
             return self._found
 
     def timeline_or_none(self) -> Timeline | None:
-        """The history; None where there is none to be read."""
+        """The history; None where there is none to be read, for pages that say something without it, too."""
         try:
             return self.timeline()
-        except (NoHistory, DatabaseUnusable):
+        except HistoryError:
             return None
 
     @property

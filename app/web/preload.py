@@ -19,20 +19,23 @@ LATE = (
     "json", "ipaddress", "zoneinfo", "dataclasses", "uuid", "enum", "datetime", "_strptime", "traceback", "linecache",
     "tokenize", "concurrent.futures.thread", "mimetypes", "html", "random", "secrets", "statistics", "unicodedata",
     "encodings.idna", "encodings.ascii", "encodings.latin_1", "encodings.utf_8", "encodings.unicode_escape", "stringprep",
-    "sqlalchemy.dialects.sqlite.pysqlite", "sqlalchemy.dialects.postgresql.psycopg", "zstandard", "xxhash",
+    "sqlalchemy.dialects.sqlite.pysqlite", "zstandard", "xxhash",
     "alembic.ddl.sqlite", "alembic.operations.batch",
     "email.message", "email.utils", "http.cookies", "urllib.request", "multiprocessing.util",
 )  # fmt: skip
 
 
-def preload() -> None:
+POSTGRESQL = ("sqlalchemy.dialects.postgresql.psycopg", "psycopg", "psycopg.types", "ctypes.util")
+
+
+def preload(database_url: str) -> None:
     """Import every room that the web reaches, and what others load late; a name that is gone in a newer release is let be."""
     for room in ROOMS:
         package = importlib.import_module(room)
         for found in pkgutil.walk_packages(package.__path__, f"{room}."):
             if not found.name.endswith("__main__"):
                 importlib.import_module(found.name)
-    for name in LATE:
+    for name in (*LATE, *(POSTGRESQL if database_url.startswith("postgresql") else ())):
         try:
             importlib.import_module(name)
         except ModuleNotFoundError:

@@ -113,7 +113,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     settings = dataclasses.replace(from_environment(data=given.data), listen=address_of(given.listen_fd))
     let_go_of_stalled(given.listen_fd)
-    preload()
+    preload(settings.database_url)
     try:
         app = make(settings, Folder.prepare(settings))
     except AppError as problem:

@@ -12,7 +12,7 @@ from flask import Blueprint, Response, g, redirect, request
 from app.columns.cell import Cell, Head, cells, column_cells, head
 from app.columns.decode import full_path
 from app.columns.errors import ColumnsError
-from app.columns.key_text import key_text, parse_key
+from app.columns.key_text import parse_key
 from app.columns.lenses import show
 from app.columns.node import Node, leaves
 from app.columns.plan import plan_raw
@@ -26,12 +26,14 @@ from app.timeline.story import Span, Story, Summary
 from app.timeline.timeline import Timeline
 from app.web import arguments, chart, gate, times
 from app.web.backend import Backend
+from app.web.diff_rows import parts_of
 from app.web.diff_sides import live_map
 from app.web.diff_totals import COUNTED, NO_STEP, Step, step_of
 from app.web.errors import status_of
 from app.web.permissions import Need
 from app.web.problems import BadArgument, NotHere
 from app.web.rendering import as_response, page_or_fragment
+from app.web.words import FILLER
 from app.wire.records import AskRecords, NumberedRecord
 
 PAGE_SPANS = 100
@@ -69,8 +71,8 @@ class SpanLine:
     """It was not there in the span before."""
     moved: list[Moved] = field(default_factory=list)
     more: int = 0
-    value: Cell | None = None
-    """All that it held, where there is no span before to compare with."""
+    parts: list[tuple[str, Cell]] = field(default_factory=list)
+    """What it held, where it was not there before."""
     edits: list[NumberedRecord] = field(default_factory=list)
     before: str = ""
     """The snapshot before it began."""
@@ -166,6 +168,7 @@ def _page(backend: Backend, story: Story, path: str) -> Response:
         key_hex=story.key.hex(),
         key_words=_key_words(layout, story.key),
         key_cells=_key_cells(layout, story.key),
+        fits=layout.key is None or layout.key.size_bytes == len(story.key),
         live_link=_live_link(backend, story),
         snapshots=len(story.points()),
         summary=summary,
@@ -198,9 +201,9 @@ def _address(story: Story, **arguments_: object) -> str:
 
 
 def _key_words(layout: Layout, key: bytes) -> str:
-    if layout.key is None or layout.key.size_bytes != len(key):
+    if layout.key is None or not layout.key.typed or layout.key.size_bytes != len(key):
         return f"hex:{key.hex()}"
-    return key_text(layout.key, key)
+    return " · ".join(cell.text for one, cell in _key_cells(layout, key) if not FILLER.fullmatch(one.label))
 
 
 def _key_cells(layout: Layout, key: bytes) -> list[tuple[Head, Cell]]:
@@ -258,9 +261,17 @@ def _steps(story: Story, at: str, path: str) -> list[tuple[str, str, str]]:
     what = f"change of {path.partition('.')[2] or path}" if path else "change"
     for back, words in ((True, f"previous {what}"), (False, f"next {what}")):
         step = story.change(at, path=path, back=back)
+        if back and step is not None and step.at.ref == at:  # it came to be with this very snapshot: look before that
+            step = story.change(_before(story, at), path=path, back=True) if _before(story, at) else None
         if step is not None:
             found.append((words, step.at.ref, times.utc(step.at.taken_ns)))
     return found
+
+
+def _before(story: Story, ref: str) -> str:
+    refs = [point.ref for point in story.points()]
+    place = refs.index(ref)
+    return refs[place - 1] if place else ""
 
 
 def _lines(backend: Backend, story: Story, spans: list[Span], page: int) -> list[SpanLine]:
@@ -273,12 +284,13 @@ def _lines(backend: Backend, story: Story, spans: list[Span], page: int) -> list
     for at in range(end - 1, start - 1, -1):
         span, before = spans[at], spans[at - 1] if at else None
         until = span.until or span.at
-        following = spans[at + 1].at.taken_ns if at + 1 < len(spans) else until.taken_ns
+        checked_ns = max(until.taken_ns, story.series.checked_ns)
+        following = spans[at + 1].at.taken_ns if at + 1 < len(spans) else checked_ns
         line = SpanLine(
             at=span.at,
             until=until,
             clock=times.utc(span.at.taken_ns),
-            lasted=show.duration(max(following - span.at.taken_ns, 0)),
+            lasted=show.duration(following - span.at.taken_ns) if following > span.at.taken_ns else "",
             there=span.value is not None,
             first=before is None,
             back=before is not None and before.value is None,
@@ -300,7 +312,7 @@ def _fill(story: Story, line: SpanLine, before: Span | None, span: Span) -> None
         return
     earlier = story.table(before) if before is not None else None
     if earlier is None:
-        line.value = column_cells(table, head(table.layout, "value"), names())[0]
+        line.parts = parts_of(table, names())[0]
         return
     seconds = (span.at.taken_ns - before.at.taken_ns) / 1e9 if before is not None else 0
     same_layout = earlier.layout is table.layout

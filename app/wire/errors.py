@@ -23,6 +23,15 @@ class RecorderAbsent(WireError):
         super().__init__("the recorder does not answer, so nothing can be written to the history now; its log says why")
 
 
+class RecorderSlow(WireError):
+    """No answer in time."""
+
+    def __init__(self, timeout_s: float) -> None:
+        super().__init__(
+            f"the recorder did not answer within {timeout_s:g} s: it is writing, or its database is slow; try again"
+        )
+
+
 class BrokerClosed(WireError):
     """The broker closed the connection instead of answering: it does so with whom it does not know, and what it cannot read."""
 

@@ -14,7 +14,7 @@ from typing import Self, TypeVar
 from app.wire.asking import Asking
 from app.wire.bodies import AskNothing, Body, ObjectId
 from app.wire.connection import SocketTransport
-from app.wire.errors import BrokerAbsent, RecorderAbsent
+from app.wire.errors import BrokerAbsent, BrokerClosed, BrokerSlow, RecorderAbsent, RecorderSlow
 from app.wire.verbs import Shape
 
 TIMEOUT_S = 30.0
@@ -198,8 +198,10 @@ class RecorderClient(Asking):
     def _ask(self, task: Task, question: Body, wanted: type[_Answer]) -> _Answer:
         try:
             return self._plain(task, question, wanted)
-        except BrokerAbsent as absent:
+        except (BrokerAbsent, BrokerClosed) as absent:
             raise RecorderAbsent from absent
+        except BrokerSlow as slow:
+            raise RecorderSlow(TIMEOUT_S) from slow
 
 
 def connect(path: Path) -> RecorderClient:

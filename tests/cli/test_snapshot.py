@@ -19,8 +19,8 @@ from app.timeline import place
 from app.uapi import objects, syscall
 from app.uapi.cpus import possible_cpus
 from app.uapi.enums import BpfMapFlag, BpfMapType
-from tests.cli.conftest import ROOT, environment, run_in
 from tests.cli import made
+from tests.cli.conftest import ROOT, environment, run_in
 from tests.cli.made import FLOWS, flow, flow_key, section, typed_map
 from tests.cli.within import Within, within
 from tests.livemaps import u32, u64
@@ -66,6 +66,7 @@ def test_a_map_that_fails_does_not_keep_the_others_from_it(within: Within) -> No
     assert "no map #" in within.refused(1, "snapshot", map_id)
 
 
+@pytest.mark.slow
 def test_all_is_every_map_that_can_be_kept(within: Within) -> None:
     with flows(ENTRIES) as one, bare_map() as other, bare_map(**RING) as ring:
         done = within("snapshot", "--all", "--json")
@@ -131,7 +132,15 @@ FORMS: list[Sequence[str]] = [
     ["--ndjson"],
     ["--csv"],
     [],
-    ["--json", "--where", "key.saddr in 10.0.0.0/29 and value.packets > 20", "--sort", "-value.packets", "--limit", "2"],
+    [
+        "--json",
+        "--where",
+        "key.saddr in 10.0.0.0/29 and value.packets > 20",
+        "--sort",
+        "-value.packets",
+        "--limit",
+        "2",
+    ],
     ["--csv", "--columns", "key.saddr,value.comm"],
     ["--columns", "key.saddr,value.comm", "--sort", "value.balance"],
     ["--ndjson", "--lens", "--sort", "key.saddr"],
@@ -294,7 +303,7 @@ AS_NOBODY = """
 import importlib, os, sys
 from app.cli.main import main
 # The interpreter's files may be closed to them, too.
-for name in ("app.cli.exits", "app.cli.snapshots", "app.timeline.told", "sqlalchemy.dialects.sqlite.pysqlite"):
+for name in ("app.cli.exits", "app.cli.snapshots", "app.timeline.told", "sqlalchemy.dialects.sqlite.pysqlite", "sqlite3"):
     importlib.import_module(name)
 os.setgroups([])
 os.setgid(65534)

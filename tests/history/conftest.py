@@ -6,6 +6,7 @@ import itertools
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,16 +20,20 @@ _numbers = itertools.count()
 
 
 @pytest.fixture(scope="session")
-def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgresql() -> Iterator[str]:
     """Address of a server started for this run: its own directory, a socket and no port, nothing synced."""
-    folder = tmp_path_factory.mktemp("postgresql")
+    # Not below pytest's folder, which every run that begins closes to other users.
+    with tempfile.TemporaryDirectory(prefix="atlas-postgresql-", ignore_cleanup_errors=True) as folder:
+        Path(folder).chmod(0o755)  # the recorder's account has to reach the socket
+        yield from _server(Path(folder))
+
+
+def _server(folder: Path) -> Iterator[str]:
     programs = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
     assert programs, "PostgreSQL is not installed: `make test` does that"
     user: list[str] = []
     if os.geteuid() == 0:  # it refuses to run as root
         user = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"]
-        for path in (folder, *folder.parents[:2]):
-            path.chmod(0o755)
         shutil.chown(folder, "postgres", "postgres")
     data = folder / "data"
 

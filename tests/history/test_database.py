@@ -7,6 +7,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -410,11 +411,13 @@ def as_nobody(url: str) -> str:
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes somebody else")
 @pytest.mark.parametrize("how", ["alive", "killed", "closed"])
 @pytest.mark.parametrize("mode", [0o755, 0o777])
-def test_another_user_reads_but_does_not_write(tmp_path_factory: pytest.TempPathFactory, how: str, mode: int) -> None:
-    folder = tmp_path_factory.mktemp("shared")
-    for parent in folder.parents[:2]:
-        parent.chmod(0o755)
-    folder.chmod(mode)
+def test_another_user_reads_but_does_not_write(how: str, mode: int) -> None:
+    with tempfile.TemporaryDirectory(prefix="atlas-shared-") as folder:
+        Path(folder).chmod(mode)
+        assert read_by_nobody(Path(folder), how) == "3 of [402, 401, 400]"
+
+
+def read_by_nobody(folder: Path, how: str) -> str:
     url = sqlite_url(folder / "history.db")
     before_umask = os.umask(0o022)
     try:
@@ -433,4 +436,4 @@ def test_another_user_reads_but_does_not_write(tmp_path_factory: pytest.TempPath
             found = as_nobody(url)
     finally:
         os.umask(before_umask)
-    assert found == "3 of [402, 401, 400]"
+    return found
