@@ -108,9 +108,9 @@ class Settings:
     @property
     def history_url(self) -> str:
         """Address of the history's database."""
-        if self.database_url:
-            return self.database_url
-        return f"sqlite:///{Path(self.history_file).absolute() if self.is_alone else self.history_folder / 'history.db'}"
+        if self.is_alone:
+            return f"sqlite:///{Path(self.history_file).absolute()}"
+        return self.database_url or f"sqlite:///{self.history_folder / 'history.db'}"
 
     @property
     def socket(self) -> Path:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from app.cli.compared import LIMIT_TEXT_ROWS, print_entries, print_heading
 from app.cli.diff import write
-from app.cli.errors import WhichMap
+from app.cli.errors import HistoryAlone, WhichMap
 from app.cli.layout import print_json
 from app.cli.past import Past, before_edit
 from app.cli.plan import apply_plan, check_done, document, print_plan
@@ -62,6 +63,8 @@ def command(
 
         filtering.parse(only)
     with Past(settings) as past:
+        if past.is_alone:
+            raise HistoryAlone(Path(settings.history_file))
         kept = past.kept(reference)
         map_id = past.resolve(target) if target else living(past, kept)
         if not dry_run:

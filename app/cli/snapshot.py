@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from app.history.snapshots import Kept
 
 EVERYTHING = 1 << 40
+GONE = ": no map #"
+"""In the sentence about a map that went away; see app.maps.errors.NoSuchMap."""
+MOST_LABEL_CHARS = 200
 SQLITE_MAGIC = b"SQLite format 3\0"
 
 
@@ -77,6 +80,7 @@ def command(settings: Settings, *, references: tuple[str, ...], every: bool, lab
     """
     if bool(references) == every:
         raise click.UsageError("say of which maps: MAP …, or --all")
+    _check_label(label)
     with Past(settings) as past:
         ids, problems = _every(past) if every else _resolved(past, references)
         taken = take(past, ids, label=label)
@@ -89,9 +93,16 @@ def command(settings: Settings, *, references: tuple[str, ...], every: bool, lab
     for sentence, _ in problems:
         click.echo(f"bpf-atlas: {harmless(sentence)}", err=True)
     # What went away, or turned out not to be of a kind that can be kept, is no failure of "all".
-    statuses = {status for _, status in problems if not every or status == NOT_SO}
+    statuses = {
+        status for sentence, status in problems if not every or not any(part in sentence for part in (NOT_KEPT, GONE))
+    }
     if statuses:
         sys.exit(REFUSED if statuses == {REFUSED} else NOT_SO)
+
+
+def _check_label(label: str) -> None:
+    if len(label) > MOST_LABEL_CHARS:
+        raise click.UsageError(f"a label has at most {MOST_LABEL_CHARS} characters, this one has {len(label)}")
 
 
 def _resolved(past: Past, references: tuple[str, ...]) -> tuple[list[int], list[tuple[str, int]]]:
@@ -269,6 +280,7 @@ def label_(settings: Settings, *, reference: str, text: str) -> None:
       bpf-atlas snapshot label s12 'known good'
       bpf-atlas snapshot label name:flows@2h 'before the incident'
     """
+    _check_label(text)
     with Past(settings) as past:
         kept: Kept = past.kept(reference)
         if is_recorded(settings):

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import itertools
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from threading import Lock
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, bindparam, insert, select
+from sqlalchemy import Connection, bindparam, select
 
 from app.history import codec as coding
 from app.history import numbers
 from app.history.codec import Bytes2d, Codec, Delta, Encoded, Rows
 from app.history.errors import Damaged
 from app.history.seal import address, seal
-from app.history.tables import Chunk
+from app.history.tables import Chunk, table_of
 
 MOST_DEPTH = 32
 """Deltas upon deltas; the next one is stored whole."""
@@ -27,13 +27,19 @@ CACHE_BYTES = 32 << 20
 Item = TypeVar("Item")
 
 
-_COLUMNS = (
-    Chunk.id, Chunk.address, Chunk.codec, Chunk.width, Chunk.raw_bytes, Chunk.base_id, Chunk.depth, Chunk.data, Chunk.seal,
-)  # fmt: skip
+_T = table_of(Chunk).c
+_WANTED = select(_T.id, _T.base_id).where(_T.id.in_(bindparam("ids", expanding=True))).cte("chain", recursive=True)
+_CHAIN = _WANTED.union(select(_T.id, _T.base_id).join(_WANTED, _T.id == _WANTED.c.base_id))
+_BASE = table_of(Chunk).alias("base")
+_ROWS = select(
+    _T.id, _T.address, _T.codec, _T.width, _T.raw_bytes, _T.base_id, _T.depth, _T.data, _T.seal, _BASE.c.address
+).outerjoin_from(table_of(Chunk), _BASE, _BASE.c.id == _T.base_id)  # fmt: skip
 # Made once: SQLAlchemy takes longer to make a statement than SQLite to answer it.
-_FETCH = select(*_COLUMNS).where(Chunk.id.in_(bindparam("ids", expanding=True)))
-_IDS = select(Chunk.address, Chunk.id).where(Chunk.address.in_(bindparam("addresses", expanding=True)))
-_ADDRESSES = select(Chunk.id, Chunk.address).where(Chunk.id.in_(bindparam("ids", expanding=True)))
+_FETCH = _ROWS.where(_T.id.in_(select(_CHAIN.c.id)))
+_FETCH_ALONE = _ROWS.where(_T.id.in_(bindparam("ids", expanding=True)))
+_IDS = select(_T.address, _T.id).where(_T.address.in_(bindparam("addresses", expanding=True)))
+_ADDRESSES = select(_T.id, _T.address).where(_T.id.in_(bindparam("ids", expanding=True)))
+_ADD = table_of(Chunk).insert()
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,37 +105,34 @@ def seal_of(
     return seal((number, name, codec, width, raw_bytes, base, depth, data))
 
 
-def fetch(connection: Connection, ids: Iterable[int], kept: dict[int, Stored] | None = None) -> dict[int, Stored]:
+def fetch(connection: Connection, ids: Iterable[int], *, decoded: Collection[int] = ()) -> dict[int, Stored]:
     """Chunks by id with every chunk that they are deltas of, each with its seal checked.
 
-    kept    what was fetched before: it is not fetched again, and what is new is put in
-    raises  Damaged, naming the chunk
+    decoded  of these it is known what they hold: they are fetched alone
+    raises   Damaged, naming the chunk
     """
-    found: dict[int, Stored] = {} if kept is None else kept
-    wanted = [each for each in dict.fromkeys(ids) if each not in found]
-    seals: list[tuple[Stored, bytes]] = []
-    while wanted:
-        missing = set(wanted)
-        for some in _some(wanted):
-            for row in connection.execute(_FETCH, {"ids": some}):
-                stored = Stored(*row[:8])
-                found[stored.id] = stored
-                seals.append((stored, row[8]))
-                missing.discard(stored.id)
-        if missing:
-            raise Damaged(f"chunk {min(missing)}", "it is not there")
-        bases = [one.base_id for one, _ in seals if one.base_id is not None and one.base_id not in found]
-        if not all(isinstance(each, int) for each in bases):
-            raise Damaged("a chunk", "what it is a delta of has no number")
-        wanted = list(dict.fromkeys(bases))
-    for stored, said in seals:
-        base = None if stored.base_id is None else found[stored.base_id].address
-        told = seal_of(
-            stored.id, stored.address, stored.codec, stored.width, stored.raw_bytes, base, stored.depth, stored.data
-        )
-        if told != said:
-            raise Damaged(f"chunk {stored.id}", "its bytes are not those that were stored")
+    found: dict[int, Stored] = {}
+    wanted = list(dict.fromkeys(ids))
+    for query, numbered in (
+        (_FETCH, [each for each in wanted if each not in decoded]),
+        (_FETCH_ALONE, [each for each in wanted if each in decoded]),
+    ):
+        for some in _some(numbered):
+            for row in connection.execute(query, {"ids": some}):
+                stored = found[row[0]] = Stored(*row[:8])
+                _check_seal(stored, row[8], row[9])
+    for number in wanted:
+        if number not in found:
+            raise Damaged(f"chunk {number}", "it is not there")
     return found
+
+
+def _check_seal(stored: Stored, said: bytes, base: bytes | None) -> None:
+    told = seal_of(
+        stored.id, stored.address, stored.codec, stored.width, stored.raw_bytes, base, stored.depth, stored.data
+    )
+    if told != said:
+        raise Damaged(f"chunk {stored.id}", "its bytes are not those that were stored")
 
 
 def ids_of(connection: Connection, addresses: Sequence[bytes]) -> dict[bytes, int]:
@@ -155,7 +158,7 @@ def add(connection: Connection, chunks: Sequence[NewChunk]) -> int:
     for chunk, number in zip(chunks, numbers.take(connection, Chunk, len(chunks)), strict=True):
         chunk.id = number
     for some in _some(chunks, 64):
-        connection.execute(insert(Chunk), [chunk.as_row() for chunk in some])
+        connection.execute(_ADD, [chunk.as_row() for chunk in some])
     return sum(len(chunk.encoded.data) for chunk in chunks)
 
 
@@ -192,13 +195,21 @@ class Decoder:
                 return known
         rows = self._decode(stored, found)
         rows.flags.writeable = False
+        self.remember(stored.address, rows)
+        return rows
+
+    def remember(self, name: bytes, rows: Bytes2d) -> None:
+        """Keep what a chunk holds for as long as there is room; nobody writes to it any more."""
         with self._lock:
-            if stored.address not in self._kept and rows.nbytes < self.cache_bytes // 4:
-                self._kept[stored.address] = rows
+            if name not in self._kept and rows.nbytes < self.cache_bytes // 4:
+                self._kept[name] = rows
                 self._bytes += rows.nbytes
                 while self._bytes > self.cache_bytes:
                     self._bytes -= self._kept.popitem(last=False)[1].nbytes
-        return rows
+
+    def knows(self, name: bytes) -> bool:
+        """It is remembered."""
+        return name in self._kept
 
     def some(self, stored: Stored, found: dict[int, Stored], wanted: Rows) -> Bytes2d:
         """Some rows of it, in the order asked for. raises Damaged"""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import ColumnClause, Connection, Select, column, func, select, table, text
 
-from app.history.tables import Chunk, Layout, Root, Series, Snapshot
+from app.history.tables import Chunk, Layout, Root, Series, Snapshot, table_of
 
 Numbered = type[Chunk] | type[Layout] | type[Root] | type[Series] | type[Snapshot]
 _SEQUENCE = text("SELECT nextval(:sequence) FROM generate_series(1, :count)")
@@ -23,7 +23,7 @@ def _last(of: Numbered) -> Select[int]:
     """What SQLite itself goes by: the largest number that was ever given, or is there."""
     seq: ColumnClause[int] = column("seq")
     given = select(seq).select_from(table("sqlite_sequence")).where(column("name") == of.__tablename__)
-    there = select(func.max(of.id))
+    there = select(func.max(table_of(of).c.id))
     return select(func.max(func.coalesce(given.scalar_subquery(), 0), func.coalesce(there.scalar_subquery(), 0)))
 
 

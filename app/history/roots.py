@@ -14,20 +14,26 @@ from dataclasses import dataclass
 import numpy as np
 import zstandard
 from numpy.typing import NDArray
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, bindparam, select
 
 from app.history import numbers
 from app.history.chunks import QUERY_IDS
 from app.history.codec import Bytes2d
 from app.history.errors import Damaged
 from app.history.seal import ADDRESS_BYTES, seal
-from app.history.tables import FORMAT, Root, Use
+from app.history.tables import FORMAT, Root, Use, table_of
 
 PREFIX_BYTES = 32
 NONE = bytes(ADDRESS_BYTES)
 """In the place of an address: there is no chunk."""
 _HEAD = struct.Struct("<II")
 _ABOUT = struct.Struct("<IQIII")
+_T = table_of(Root).c
+_LOAD = select(_T.id, _T.address, _T.entries, _T.key_width, _T.value_width, _T.body, _T.seal).where(
+    _T.id.in_(bindparam("ids", expanding=True))
+)
+_FIND = select(_T.id).where(_T.address == bindparam("name"))
+_ADD, _ADD_USES = table_of(Root).insert(), table_of(Use).insert()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,7 +139,7 @@ def add(connection: Connection, name: bytes, pieces: Pieces) -> tuple[int, int]:
     body = pack(pieces)
     number = numbers.take(connection, Root)[0]
     connection.execute(
-        insert(Root),
+        _ADD,
         {
             "id": number,
             "address": name,
@@ -146,13 +152,13 @@ def add(connection: Connection, name: bytes, pieces: Pieces) -> tuple[int, int]:
     )
     uses = [{"root_id": number, "chunk_id": each} for each in pieces.chunk_ids]
     if uses:
-        connection.execute(insert(Use), uses)
+        connection.execute(_ADD_USES, uses)
     return number, len(body)
 
 
 def find(connection: Connection, name: bytes) -> int:
     """Id of the root of an address; 0 where there is none."""
-    return int(connection.execute(select(Root.id).where(Root.address == name)).scalar_one_or_none() or 0)
+    return int(connection.execute(_FIND, {"name": name}).scalar_one_or_none() or 0)
 
 
 def load(connection: Connection, root_id: int) -> Pieces:
@@ -165,11 +171,7 @@ def load_many(connection: Connection, root_ids: list[int]) -> dict[int, Pieces]:
     found: dict[int, Pieces] = {}
     for start in range(0, len(root_ids), QUERY_IDS):
         some = root_ids[start : start + QUERY_IDS]
-        for row in connection.execute(
-            select(Root.id, Root.address, Root.entries, Root.key_width, Root.value_width, Root.body, Root.seal).where(
-                Root.id.in_(some)
-            )
-        ):
+        for row in connection.execute(_LOAD, {"ids": some}):
             if _seal(row.id, row.address, row.entries, row.key_width, row.value_width, row.body) != row.seal:
                 raise Damaged(f"the list of chunks {row.id}", "its bytes are not those that were stored")
             try:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import cast
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, bindparam, func, insert, select
 
 from app.history import numbers
 from app.history.errors import Damaged
 from app.history.seal import Part, seal
-from app.history.tables import Series, Snapshot
+from app.history.tables import Series, Snapshot, table_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +52,10 @@ class Extent:
     bytes_added: int
 
 
-_COLUMNS = tuple(column for column in Series.__table__.columns if column.name != "seal")
+_TABLE = table_of(Series)
+_COLUMNS = tuple(column for column in _TABLE.columns if column.name != "seal")
+_LOAD = select(_TABLE).where(_TABLE.c.id == bindparam("number"))
+_STORE = _TABLE.update().where(_TABLE.c.id == bindparam("number"))
 
 
 def every(connection: Connection, damaged: list[Damaged]) -> list[SeriesFacts]:
@@ -69,7 +72,7 @@ def every(connection: Connection, damaged: list[Damaged]) -> list[SeriesFacts]:
 
 def load(connection: Connection, series_id: int) -> SeriesFacts | None:
     """One of them. raises Damaged"""
-    row = connection.execute(select(Series).where(Series.id == series_id)).mappings().one_or_none()
+    row = connection.execute(_LOAD, {"number": series_id}).mappings().one_or_none()
     return None if row is None else _facts(dict(row))
 
 
@@ -102,7 +105,7 @@ def add(connection: Connection, of: Identity, *, at_ns: int, map_id: int, boot_i
 def store(connection: Connection, *changed: SeriesFacts) -> None:
     """Write what is new of some."""
     for facts in changed:
-        connection.execute(update(Series).where(Series.id == facts.id).values(**_row(facts)))
+        connection.execute(_STORE, {"number": facts.id, **_row(facts)})
 
 
 def extents(connection: Connection) -> dict[int, Extent]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import cast
 
 import numpy as np
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, bindparam, select
 
 from app.history import chunks, codec, numbers, roots
 from app.history.chunks import Decoder, NewChunk, Stored
@@ -18,7 +18,7 @@ from app.history.database import Database
 from app.history.roots import Pieces
 from app.history.seal import Part, address, seal
 from app.history.splitter import cuts, order_of
-from app.history.tables import Snapshot
+from app.history.tables import Snapshot, table_of
 
 THREADS = 2
 THREADED_PIECES = 8
@@ -82,7 +82,13 @@ class Draft:
 
 
 def draft(
-    database: Database, keys: Bytes2d, values: Bytes2d, *, previous: int = 0, moment: Callable[[], None] = lambda: None
+    database: Database,
+    keys: Bytes2d,
+    values: Bytes2d,
+    *,
+    previous: int = 0,
+    moment: Callable[[], None] = lambda: None,
+    decoder: Decoder | None = None,
 ) -> Draft:
     """Cut, hash and encode entries; whatever the previous root has already is only named.
 
@@ -90,13 +96,14 @@ def draft(
     values    uint8[n, value_width]
     previous  id of the root that they probably resemble, 0 for none
     moment    called now and then, by the calling thread: for whoever keeps to a budget
+    decoder   remembers what small maps hold, which are most and change most often
     raises    Damaged where the previous one cannot be read
     """
     order = order_of(keys)
     arranged = keys if order is None else keys.take(order, axis=0)  # quicker than keys[order], see bench/
     ends = cuts(arranged, keys.shape[1] + values.shape[1])
     with database.reading() as connection:
-        work = _Work(connection, arranged, values, order, previous)
+        work = _Work(connection, arranged, values, order, previous, decoder)
         found = list(work.run(ends, moment))
         made = Draft(
             entries=len(keys),
@@ -144,11 +151,14 @@ def add(connection: Connection, about: About, *, root_id: int, bytes_added: int)
     row: dict[str, object] = {name: getattr(about, name) for name in About.__slots__}
     row.update(id=numbers.take(connection, Snapshot)[0], root_id=root_id, bytes_added=bytes_added)
     row["seal"] = seal_of(row)
-    connection.execute(insert(Snapshot), row)
+    connection.execute(_ADD, row)
     return as_kept(row)
 
 
-SEALED = tuple(column.name for column in Snapshot.__table__.columns if column.name != "seal")
+_TABLE = table_of(Snapshot)
+_LOAD = select(_TABLE).where(_TABLE.c.id == bindparam("number"))
+_ADD = _TABLE.insert()
+SEALED = tuple(column.name for column in _TABLE.columns if column.name != "seal")
 
 
 def seal_of(row: dict[str, object]) -> bytes:
@@ -179,21 +189,29 @@ class _Work:
     """One draft: pieces are gathered, hashed and encoded by a few threads; the caller's alone asks the database."""
 
     def __init__(
-        self, connection: Connection, keys: Bytes2d, values: Bytes2d, order: Rows | None, previous: int
+        self,
+        connection: Connection,
+        keys: Bytes2d,
+        values: Bytes2d,
+        order: Rows | None,
+        previous: int,
+        decoder: Decoder | None,
     ) -> None:
         self._connection = connection
         self._keys, self._values, self._order = keys, values, order
-        self._decoder = Decoder(cache_bytes=0)
+        self._alone = Decoder(cache_bytes=0)
+        self._decoder = decoder or self._alone
         self._previous = roots.load(connection, previous) if previous else None
         if self._previous is not None and (self._previous.key_width, self._previous.value_width) != (
             keys.shape[1], values.shape[1],
         ):  # fmt: skip
             self._previous = None
         self.ids: dict[bytes, int] = {}
+        self._names: dict[int, bytes] = {}
         self._first: list[bytes] = []
         if self._previous is not None:
-            addresses = chunks.addresses_of(connection, self._previous.chunk_ids)
-            self.ids = {name: number for number, name in addresses.items()}
+            self._names = chunks.addresses_of(connection, self._previous.chunk_ids)
+            self.ids = {name: number for number, name in self._names.items()}
             self._first = [row.tobytes() for row in self._previous.first]
 
     def run(self, ends: list[int], moment: Callable[[], None]) -> Iterator[tuple[bytes, bytes, list[NewChunk]]]:
@@ -203,8 +221,10 @@ class _Work:
             for span in spans:
                 piece = self._gather(span)
                 yield self._encode(piece, self._bases([piece]))
+                self._remember(piece)
                 moment()
             return
+        self._decoder = self._alone  # a large one would drive out all others
         with ThreadPoolExecutor(THREADS) as pool:
             some = [spans[at : at + BATCH_PIECES] for at in range(0, len(spans), BATCH_PIECES)]
             coming = [pool.submit(self._gather, span) for span in some[0]]
@@ -245,7 +265,20 @@ class _Work:
                 not piece.new_keys and piece.keys.shape[1] > 0 :
             ]
         }
-        return chunks.fetch(self._connection, [each for each in wanted if each])
+        decoded = {each for each in wanted if each and self._decoder.knows(self._names[each])}
+        return chunks.fetch(self._connection, [each for each in wanted if each], decoded=decoded)
+
+    def _remember(self, piece: _Piece) -> None:
+        """What is new now is the base of what comes next."""
+        for new, name, rows in (
+            (piece.new_keys, piece.key_name, piece.keys),
+            (piece.new_values, piece.value_name, piece.values),
+        ):
+            if new:
+                # A copy: what was read may be a part of a larger whole, and may be written to again.
+                kept = rows.copy()
+                kept.flags.writeable = False
+                self._decoder.remember(name, kept)
 
     def _encode(self, piece: _Piece, found: dict[int, Stored]) -> tuple[bytes, bytes, list[NewChunk]]:
         key_base = value_base = None
@@ -292,5 +325,5 @@ class _Work:
 
 def load(connection: Connection, snapshot_id: int) -> dict[str, object] | None:
     """The row of a snapshot, its seal not yet looked at; None where there is none."""
-    row = connection.execute(select(Snapshot).where(Snapshot.id == snapshot_id)).mappings().one_or_none()
+    row = connection.execute(_LOAD, {"number": snapshot_id}).mappings().one_or_none()
     return None if row is None else dict(row)

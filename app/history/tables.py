@@ -5,6 +5,8 @@ Rows that mean something by themselves carry a checksum of what is in them (seal
 
 from __future__ import annotations
 
+from typing import cast
+
 from sqlalchemy import (
     BigInteger,
     Dialect,
@@ -13,6 +15,7 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     MetaData,
+    Table,
     Text,
     TypeDecorator,
     UniqueConstraint,
@@ -53,6 +56,11 @@ class Base(DeclarativeBase):
             "pk": "pk_%(table_name)s",
         }
     )
+
+
+def table_of(of: type[Base]) -> Table:
+    """Of a class; a statement on it is made in half the time of one on the class."""
+    return cast("Table", of.__table__)
 
 
 class Meta(Base):

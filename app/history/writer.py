@@ -50,7 +50,7 @@ class Writer(History):
     ) -> Draft:
         """See snapshots.draft; what stands on a damaged one is drafted on its own."""
         try:
-            return snapshots.draft(self.database, keys, values, previous=previous, moment=moment)
+            return snapshots.draft(self.database, keys, values, previous=previous, moment=moment, decoder=self.decoder)
         except Damaged:
             return snapshots.draft(self.database, keys, values, moment=moment)
 

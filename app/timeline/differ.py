@@ -275,7 +275,10 @@ def _facts_changed(a: Side, b: Side) -> tuple[str, ...]:
 def _without(made: Diff, ignore: Sequence[str]) -> Diff:
     """The same without fields that do not matter, and without entries in which nothing else is to be seen."""
     kept = tuple(each for each in made.fields if closest(ignore, plain_path(each.path)) is not Relation.COVERS)
-    rows = np.unique(np.concatenate([np.zeros(0, np.int64), *(field.rows for field in kept)]))
+    seen, rows = (
+        np.unique(np.concatenate([np.zeros(0, np.int64), *(field.rows for field in some)]))
+        for some in (made.fields, kept)
+    )
     gone = len(made.old) - len(rows)
     if not gone:
         return replace(made, fields=kept)
@@ -285,7 +288,7 @@ def _without(made: Diff, ignore: Sequence[str]) -> Diff:
         new=made.new.take(rows),
         fields=tuple(replace(field, rows=np.searchsorted(rows, field.rows)) for field in kept),
         unchanged=made.unchanged + gone,
-        ignored=gone if len(kept) < len(made.fields) else 0,
+        ignored=len(seen) - len(rows),  # not what differs in nothing that may be seen
     )
 
 

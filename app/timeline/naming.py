@@ -8,6 +8,7 @@ is, though its owner went away: its number is believed only together with the bo
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +17,8 @@ from app.history.series import Identity, SeriesFacts
 from app.history.writer import Writer
 from app.maps.catalog import MapRow
 from app.uapi.enums import BpfMapType
+
+_OURS = re.compile(rb"\0-m\0app\.(?:broker|web|recorder)\0")
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +123,8 @@ def _ours(pid: int) -> bool:
         return True
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
+        command = Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
         return False
     parent = int(stat.rpartition(")")[2].split()[1])
-    return parent == os.getppid() and parent > 1
+    return parent == os.getppid() and parent > 1 and _OURS.search(command) is not None

@@ -150,7 +150,9 @@ class Story:
             (index for index, point in enumerate(points) if point.ref == at), 0 if not back else len(points) - 1
         )
         part = points[here::-1] if back else points[here:]
-        same: Callable[[bytes | None, bytes | None], bool] = self._same_field(path, part) if path else _same
+        same: Callable[[bytes | None, bytes | None], bool] = (
+            self._same_field(path, part) if path else self._same_shown(part)
+        )
         with self.timeline.history.reading() as connection:
             told = KeyHistory(connection, self.timeline.history.decoder, self.key)
             found = told.next_change(part, same)
@@ -202,6 +204,17 @@ class Story:
         keys = np.frombuffer(self.key, np.uint8).reshape(1, -1)
         values = without_hidden(_row(raw), meaning.mask)
         return rows_of(meaning.schema.layout, meaning.recalled, Entries(keys, values))
+
+    def _same_shown(self, part: Sequence[Point]) -> Callable[[bytes | None, bytes | None], bool]:
+        """All that whoever looks may see."""
+        mask = self.meaning(part[0].layout_id).mask if part else np.zeros(0, bool)
+
+        def same(one: bytes | None, other: bytes | None) -> bool:
+            if one is None or other is None or one == other or len(one) != len(other) or not mask.any():
+                return one == other
+            return bool((without_hidden(_row(one), mask) == without_hidden(_row(other), mask)).all())
+
+        return same
 
     def _same_field(self, path: str, part: Sequence[Point]) -> Callable[[bytes | None, bytes | None], bool]:
         meaning = self.meaning(part[0].layout_id) if part else None
@@ -258,7 +271,3 @@ def _backwards(count: int) -> Iterator[int]:
 
 def _row(raw: bytes) -> np.ndarray[tuple[int, int], np.dtype[np.uint8]]:
     return np.frombuffer(raw, np.uint8).reshape(1, -1)
-
-
-def _same(one: bytes | None, other: bytes | None) -> bool:
-    return one == other

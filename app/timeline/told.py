@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import orjson
 
 from app.columns.json_text import template
 from app.columns.plan import Plan
@@ -140,7 +140,8 @@ def notes(made: Diff) -> list[str]:
 
 def diff_json(made: Diff, said: dict[str, Any] | None = None) -> Iterator[bytes]:
     """The whole of it, in pieces; with another heading where `made` is only a part of what was compared."""
-    head = orjson.dumps(heading(made) if said is None else said)
+    # As `dump` has it: whatever could steer a terminal, or turn the writing direction, stands as an escape.
+    head = json.dumps(heading(made) if said is None else said, separators=(",", ":")).encode()
     yield head[:-1] + b',"added":['
     yield from _listed(_entries(made.added))
     yield b'],"removed":['
@@ -157,7 +158,7 @@ def changed_texts(made: Diff) -> Iterator[bytes]:
         keys = key_texts(made.old.take(rows))
         parts: list[list[bytes]] = [[] for _ in rows]
         for field, here in fields_in(made, start, start + BLOCK_ROWS):
-            path = orjson.dumps(field.path)
+            path = json.dumps(field.path).encode()
             old, new = field_texts(field, made, here)
             for at, one, other in zip((here - start).tolist(), old, new, strict=True):
                 parts[at].append(b'{"path":%b,"old":%b,"new":%b}' % (path, one, other))

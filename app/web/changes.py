@@ -11,6 +11,7 @@ import numpy as np
 
 from app.errors import AppError
 from app.history.roots import Pieces
+from app.history.series import SeriesFacts
 from app.history.snapshots import Kept
 from app.timeline import differ, sides
 from app.timeline.series_settings import settings_of
@@ -57,10 +58,9 @@ class Changes:
         self._kept: OrderedDict[tuple[object, ...], Summary] = OrderedDict()
 
     def between(
-        self, timeline: Timeline, looker: WebLooker, older: Kept, newer: Kept, *, until_s: float
+        self, timeline: Timeline, looker: WebLooker, series: SeriesFacts, older: Kept, newer: Kept, *, until_s: float
     ) -> Summary | None:
         """What changed; None where that would take too long, or cannot be told. until_s: CLOCK_MONOTONIC"""
-        series = timeline.history.one_series(newer.series_id)
         ignore = settings_of(series).ignore
         name = (older.id, newer.id, looker.hidden(series), ignore)
         with self._lock:

@@ -15,8 +15,9 @@ from app.history.errors import HistoryError
 from app.history.series import SeriesFacts
 from app.maps.errors import MapsError
 from app.maps.walk import Completeness
+from app.settings import MIB
 from app.timeline import told
-from app.timeline.differ import Diff, compare
+from app.timeline.differ import Diff
 from app.timeline.errors import TimelineError
 from app.timeline.naming import title
 from app.timeline.series_settings import settings_of
@@ -26,7 +27,7 @@ from app.uapi.errors import KernelError
 from app.web import arguments, diff_rows, gate, times
 from app.web.backend import Backend
 from app.web.diff_files import file_of
-from app.web.diff_sides import LIVE, Compared, Diffs, ignored_in, pair
+from app.web.diff_sides import LIVE, Compared, Diffs, compared, ignored_in, pair
 from app.web.diff_state import FORMATS, DiffState, is_form, read_state
 from app.web.entry_table import COMPLETENESS
 from app.web.errors import status_of
@@ -42,7 +43,7 @@ SUGGESTED = 8
 MOST_PATTERNS = 50
 MOST_PATTERN_CHARS = 200
 _SPLIT = re.compile(r"[\s,;]+")
-_PATTERN = re.compile(r"value(@[a-z0-9]+)?([.\[].*)?")
+_PATTERN = re.compile(r"value([.\[].*)?")
 _COUNTER = re.compile(
     r"(.*_)?(packets?|pkts?|bytes|octets|counts?|counters?|cnt|hits|misses|drops?|dropped|errors?|calls|runs|events|total"
     r"|seq|[rt]x(_.*)?|ns|time|stamp|tstamp|timestamp|seen|last|expires|jiffies)(_.*)?(\[.*\])*"
@@ -76,7 +77,7 @@ class SideView:
 def blueprint(backend: Backend) -> Blueprint:
     """GET /diff, POST /series/ID/ignore."""
     bp = Blueprint("diff", __name__)
-    kept = Diffs()
+    kept = Diffs(backend.settings.view_memory_mib * MIB // 2)
 
     @bp.get("/diff")
     def show() -> Response:
@@ -90,7 +91,7 @@ def blueprint(backend: Backend) -> Blueprint:
             a, b = pair(backend, state.a, state.b)
             ignore = ignored_in(a, b) if state.ignore else ()
             if file_kind:
-                return file_of(compare(a, b, backend.past.timeline_or_none(), ignore=ignore), file_kind)
+                return file_of(compared(backend, a, b, ignore, bare=True), file_kind)
             found = kept.get(a, b, backend, ignore)
         except PROBLEMS as problem:
             if file_kind:

@@ -5,24 +5,26 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from threading import Lock
 
 from app.history.series import SeriesFacts
 from app.maps.errors import AmbiguousName, NoSuchMap
+from app.maps.opening import OpenMap
+from app.maps.views import SMALL_BYTES
 from app.timeline.differ import Diff, compare
 from app.timeline.errors import BadSide
 from app.timeline.kept_layout import boot_id
 from app.timeline.naming import title
 from app.timeline.series_settings import settings_of
-from app.timeline.sides import Looker, Side, series_now, side
+from app.timeline.sides import SNAPSHOT, Looker, Side, live, parse, series_now, side
 from app.timeline.timeline import Timeline
 from app.web.backend import Backend
 from app.web.diff_totals import Total, totals
 
 LIVE = "live"
 KEEP_S = 120.0
-KEEP_BYTES = 64 << 20
 Name = tuple[str, str, tuple[str, ...], tuple[str, ...], tuple[str, ...]]
 
 
@@ -49,6 +51,7 @@ class Compared:
 class Diffs:
     """Comparisons of two snapshots, which never change, for whoever may see the same of them. Safe between threads."""
 
+    limit_bytes: int
     clock: Callable[[], float] = time.monotonic
     _kept: OrderedDict[Name, tuple[float, Compared]] = field(default_factory=OrderedDict)
     _lock: Lock = field(default_factory=Lock)
@@ -66,7 +69,7 @@ class Diffs:
                 self._kept.move_to_end(name)
                 return self._kept[name][1]
         found = _compared(a, b, backend, ignore)
-        if found.nbytes <= KEEP_BYTES:
+        if found.nbytes <= self.limit_bytes:
             with self._lock:
                 self._kept[name] = (now_s + KEEP_S, found)
                 self._forget(now_s)
@@ -77,31 +80,68 @@ class Diffs:
         for name in [name for name, (until_s, _) in self._kept.items() if until_s <= now_s]:
             del self._kept[name]
         total = sum(each.nbytes for _, each in self._kept.values())
-        while total > KEEP_BYTES:
+        while total > self.limit_bytes:
             _, (_, oldest) = self._kept.popitem(last=False)
             total -= oldest.nbytes
 
 
 def _compared(a: Side, b: Side, backend: Backend, ignore: tuple[str, ...]) -> Compared:
-    made = compare(a, b, backend.past.timeline_or_none(), ignore=ignore, bare=False)
+    made = compared(backend, a, b, ignore, bare=False)
     return Compared(made, totals(made), ignore)
+
+
+def compared(backend: Backend, a: Side, b: Side, ignore: tuple[str, ...], *, bare: bool) -> Diff:
+    """Compare two sides; large ones a few at a time. raises Busy and what differ.compare raises"""
+    timeline = backend.past.timeline_or_none()
+    with _turn(backend, _bytes_of(a, timeline) + _bytes_of(b, timeline)):
+        return compare(a, b, timeline, ignore=ignore, bare=bare)
+
+
+def _turn(backend: Backend, expected_bytes: int) -> AbstractContextManager[None]:
+    return backend.views.turn(expected_bytes) if expected_bytes > SMALL_BYTES else nullcontext()
+
+
+def _bytes_of(side: Side, timeline: Timeline | None) -> int:
+    if side.entries is not None:
+        return side.entries.keys.nbytes + side.entries.values.nbytes
+    if side.kept is None or timeline is None:
+        return 0
+    pieces = timeline.history.pieces(side.kept.root_id)
+    return pieces.entries * (pieces.key_width + pieces.value_width)
 
 
 def pair(backend: Backend, a: str, b: str) -> tuple[Side, Side]:
     """What two texts name; `live` is the live map that the other one is the past of. raises what sides.side raises"""
     if a == b == LIVE:
         raise BadSide(LIVE, "the other side has to say which map is meant")
-    timeline, looker = backend.past.timeline_or_none(), backend.looker
+    timeline = backend.past.timeline_or_none()
     if a == LIVE:
-        other = side(b, timeline, looker)
-        return _live(other, timeline, looker), other
-    first = side(a, timeline, looker)
-    return first, _live(first, timeline, looker) if b == LIVE else side(b, timeline, looker)
+        other = _side(backend, b, timeline)
+        return _live(backend, other, timeline), other
+    first = _side(backend, a, timeline)
+    return first, _live(backend, first, timeline) if b == LIVE else _side(backend, b, timeline)
 
 
-def _live(other: Side, timeline: Timeline | None, looker: Looker) -> Side:
-    map_id = other.map_id if other.kept is None else live_map(other.series, timeline, looker)
-    return side(str(map_id), timeline, looker)
+def _side(backend: Backend, text: str, timeline: Timeline | None) -> Side:
+    text = text.strip()
+    if not text or SNAPSHOT.fullmatch(text) or parse(text)[1]:
+        return side(text, timeline, backend.looker)
+    with backend.looker.open_map(backend.looker.resolve(text)) as opened:
+        return read_live(backend, opened, timeline)
+
+
+def _live(backend: Backend, other: Side, timeline: Timeline | None) -> Side:
+    map_id = other.map_id if other.kept is None else live_map(other.series, timeline, backend.looker)
+    with backend.looker.open_map(map_id) as opened:
+        return read_live(backend, opened, timeline)
+
+
+def read_live(backend: Backend, opened: OpenMap, timeline: Timeline | None) -> Side:
+    """A map now; large ones are read a few at a time. raises Busy, CannotList"""
+    entries = opened.facts.max_entries if opened.entries is None else opened.entries
+    entry_bytes = opened.facts.key_size + opened.reader.value_stride
+    with _turn(backend, min(entries, backend.settings.max_read_entries) * entry_bytes):
+        return live(opened, timeline)
 
 
 def live_map(series: SeriesFacts | None, timeline: Timeline | None, looker: Looker) -> int:

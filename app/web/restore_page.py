@@ -12,15 +12,14 @@ from app.maps.bulk import edits_of
 from app.maps.errors import MapsError
 from app.maps.opening import OpenMap
 from app.timeline import told
-from app.timeline.differ import Diff, compare
+from app.timeline.differ import Diff
 from app.timeline.errors import BadSide, CannotRestore, NothingToRestore
 from app.timeline.restore import check, only, patch
-from app.timeline.sides import Side, live, side
-from app.timeline.timeline import Timeline
+from app.timeline.sides import Side, side
 from app.web import arguments, diff_rows, times
 from app.web.backend import Backend
 from app.web.diff_page import looks_counted
-from app.web.diff_sides import ignored_in, live_map
+from app.web.diff_sides import compared, ignored_in, live_map, read_live
 from app.web.diff_state import ON_OFF, DiffState
 from app.web.diff_totals import totals
 from app.web.errors import status_of
@@ -63,7 +62,7 @@ class Wanted:
 class Way:
     """From what the live map holds to what the snapshot does."""
 
-    timeline: Timeline
+    backend: Backend
     now: Side
     then: Side
     ignore: tuple[str, ...]
@@ -71,7 +70,11 @@ class Way:
 
     def diff(self, *, bare: bool) -> Diff:
         """The comparison, narrowed by the filter. raises WhereError and the filter's other errors, Unlike"""
-        return only(compare(self.now, self.then, self.timeline, ignore=self.ignore, bare=bare), self.wanted.only)
+        return only(self.whole(bare=bare), self.wanted.only)
+
+    def whole(self, *, bare: bool) -> Diff:
+        """The comparison of all entries. raises Unlike, Busy"""
+        return compared(self.backend, self.now, self.then, self.ignore, bare=bare)
 
 
 def blueprint(backend: Backend) -> Blueprint:
@@ -121,9 +124,9 @@ def _with(backend: Backend, wanted: Wanted, *, make: bool) -> Response:
     map_id = looker.resolve(wanted.map) if wanted.map else live_map(then.series, timeline, looker)
     with open_map(backend.client, backend.btfs, map_id) as opened:
         check(opened.kind)
-        now = live(opened, timeline)
+        now = read_live(backend, opened, timeline)
         ignore = () if wanted.counters else ignored_in(now, then)
-        way = Way(timeline=timeline, now=now, then=then, ignore=ignore, wanted=wanted)
+        way = Way(backend=backend, now=now, then=then, ignore=ignore, wanted=wanted)
         if not make:
             return _preview(opened, way)
         try:
@@ -180,7 +183,7 @@ def _preview(opened: OpenMap, way: Way, problem: Exception | None = None) -> Res
         made = way.diff(bare=False)
     except ColumnsError as error:
         filter_problem = error
-        made = only(compare(way.now, way.then, way.timeline, ignore=way.ignore, bare=False), "")
+        made = way.whole(bare=False)
     state = DiffState(a=str(opened.facts.id), b=way.then.ref, page=wanted.page)
     added = totals(made)
     said = problem or filter_problem

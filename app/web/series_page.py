@@ -128,9 +128,9 @@ def _with_changes(
     found = []
     for at, line in enumerate(lines):
         before = kept[at + 1] if at + 1 < len(kept) else None
-        if before is None or line.kept is None:
+        if before is None or line.kept is None or line.series is None:
             found.append(line)
             continue
-        summary = changes.between(timeline, looker, before, line.kept, until_s=until_s)
+        summary = changes.between(timeline, looker, line.series, before, line.kept, until_s=until_s)
         found.append(replace(line, before=before, summary=summary))
     return found

@@ -10,16 +10,44 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from flask import Flask
+
+from app.broker import log
+from app.broker.desk import Desk
+from app.broker.host import Host
+from app.broker.local import LocalTransport
 from app.recorder import listen
 from app.recorder.jobs import Jobs
 from app.recorder.record import Recorder
 from app.settings import Settings
 from app.timeline import place
 from app.timeline.kept_layout import boot_id
+from app.web.factory import create_app
 from app.wire.ask import Client
 from app.wire.recorder import connect
+from tests.web.conftest import PASSWORD
 
-HOST = "edge-7"
+HOSTNAME = "edge-7"
+
+
+_hashes: list[str] = []
+"""Of PASSWORD: made once, as that is meant to take its time."""
+
+
+@contextlib.contextmanager
+def with_people(settings: Settings) -> Iterator[Flask]:
+    """The application with the broker's own code behind it, and a user of each role, named like it."""
+    host = Host(bpffs=settings.bpffs, open_desk=lambda: Desk.open(settings))
+    with Client(LocalTransport(host)) as client:
+        log.silence()
+        accounts = host.desk.accounts
+        if not _hashes:
+            _hashes.append(accounts.passwords.hash(PASSWORD))
+        for role in ("viewer", "editor", "admin", "auditor"):
+            accounts.users.add(role, role, _hashes[0], lambda: None)
+        app = create_app(settings, client)
+        yield app
+        app.extensions["backend"].past.recorder.close()
 
 
 @dataclass
@@ -47,8 +75,8 @@ def recording(settings: Settings, client: Client) -> Iterator[Recording]:
     settings = dataclasses.replace(settings, record=False)
     settings.history_folder.mkdir(parents=True, exist_ok=True)
     (settings.data / "recorder").mkdir(exist_ok=True)
-    writer = place.writer(settings, HOST)
-    recorder = Recorder.begin(writer, client, settings, HOST, boot_id())
+    writer = place.writer(settings, HOSTNAME)
+    recorder = Recorder.begin(writer, client, settings, HOSTNAME, boot_id())
     stop, arrived = threading.Event(), threading.Event()
     jobs = Jobs(recorder, settings.data / "recorder", arrived=arrived)
     sock = listen.bind(settings.recorder_socket, os.geteuid(), os.getegid())

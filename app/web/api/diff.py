@@ -7,12 +7,11 @@ from itertools import chain
 
 from flask import Blueprint, Response
 
-from app.timeline.differ import compare
 from app.timeline.told import diff_json
 from app.web import arguments
 from app.web.backend import Backend
 from app.web.blocks import blocks
-from app.web.diff_sides import ignored_in, pair
+from app.web.diff_sides import compared, ignored_in, pair
 from app.web.diff_state import ON_OFF
 from app.web.problems import BadArgument
 
@@ -31,8 +30,7 @@ def blueprint(backend: Backend) -> Blueprint:
                 raise BadArgument(name, text, WANTED)
         ignores = arguments.choice("ignore", ON_OFF, "1") == "1"
         a, b = pair(backend, texts["a"], texts["b"])
-        made = compare(a, b, backend.past.timeline_or_none(), ignore=ignored_in(a, b) if ignores else ())
-        return streamed(diff_json(made))
+        return streamed(diff_json(compared(backend, a, b, ignored_in(a, b) if ignores else (), bare=True)))
 
     return bp
 

@@ -7,7 +7,7 @@ from typing import Any, get_args, get_origin
 
 import msgspec
 
-from app.web.api import questions, shapes
+from app.web.api import diff_shapes, questions, shapes
 from app.web.audit_state import KINDS
 from app.web.errors import Problem
 
@@ -65,6 +65,12 @@ SNAPSHOTS_QUERY = [
     _query("limit", {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100}, "Snapshots on a page."),
     _query("before", {"type": "integer", "minimum": 1}, "`next_before` of the page before this one."),
 ]  # fmt: skip
+DIFF_QUERY = [
+    _query(name, {"type": "string", "maxLength": 4000}, "A snapshot, `s12`; a map now, `42`, `name:NAME` or a pin path; a map at a time, `42@10m`; or `live`: the map that goes on with the other side.") | {"required": True}
+    for name in ("a", "b")
+] + [
+    _query("ignore", {"type": "string", "enum": ["0", "1"], "default": "1"}, "`0`: also what the map's rules leave out of comparisons."),
+]  # fmt: skip
 PATHS: tuple[tuple[str, str, list[dict[str, Any]], type, tuple[int, ...]], ...] = (
     # path, summary, parameters, answer, errors
     ("/maps", "Every map of this host", [], shapes.MapList, (401, 403, 503)),
@@ -74,6 +80,7 @@ PATHS: tuple[tuple[str, str, list[dict[str, Any]], type, tuple[int, ...]], ...] 
     ("/snapshots/{ref}", "One snapshot", [SNAPSHOT], shapes.Snapshot, (401, 403, 404, 503)),
     ("/snapshots/{ref}/entries", "A page of its entries", [SNAPSHOT, *ENTRIES_QUERY], shapes.Entries, (400, 401, 403, 404, 410, 422, 429, 503)),
     ("/snapshots/jobs/{id}", "How far snapshots are that were asked for", [JOB], shapes.SnapshotJob, (401, 403, 404, 503)),
+    ("/diff", "Two sides compared", DIFF_QUERY, diff_shapes.Difference, (400, 401, 403, 404, 409, 422, 429, 503)),
     ("/audit", "The audit log, newest first", AUDIT_QUERY, shapes.AuditRecords, (400, 401, 403, 503)),
 )  # fmt: skip
 ANSWERS: dict[str, dict[str, tuple[type, str]]] = {
