@@ -156,10 +156,10 @@ def sixty(rng: Rng) -> list[Simulated]:
     # .rodata of libbpf programs, Cilium's .rodata.config: constant until the program is loaded anew.
     add(8, "rodata", 2, (1, 0, 640), (1 / 10_000,), rewrite(1))
     # Cilium's cilium_ct4_global (tuple of 14 bytes, entry of 56): LRU hashes whose flows come, count and go.
-    add(2, "ct4_global", 9, (1500, 14, 56), (1.0,), churn(0.01, 0.10))
-    add(4, "ct_any4", 9, (600, 14, 56), (0.15,), churn(0.01, 0.10))
+    add(2, "ct4_global", 9, (1500, 14, 56), (1.0, 0.3), churn(0.01, 0.10))
+    add(4, "ct_any4", 9, (600, 14, 56), (0.1,), churn(0.01, 0.10))
     # xdp-tools' and Katran's statistics: per-CPU arrays of packets and bytes, here of four CPUs.
-    add(8, "rxq_stats", 6, (64, 4, 64), (0.5, 0.05, 0.02, 0.1), count(0.1, counters=8))
+    add(8, "rxq_stats", 6, (64, 4, 64), (0.3, 0.05, 0.02, 0.05), count(0.1, counters=8))
     # BCC's biolatency and runqlat: a hash from disk or cgroup to 27 slots, running now and then.
     add(8, "hists", 1, (12, 8, 108), (0.05, 0.01), slots(27))
     # Cilium's ipcache and Calico's routes: LPM tries that follow a cluster's addresses.
@@ -167,13 +167,13 @@ def sixty(rng: Rng) -> list[Simulated]:
     # Cilium's lb4_backends and lb4_services, Katran's reals: rewritten when something is deployed.
     add(8, "lb4_backends", 1, (400, 4, 12), (1 / 30,), rewrite(2))
     # .bss and .data of any program: one value, some counters at its start.
-    add(6, "bss", 2, (1, 0, 256), (1.0, 0.05, 0.05), count(1.0, counters=4))
+    add(6, "bss", 2, (1, 0, 256), (1.0, 0.05, 0.05, 0.05, 0.05, 0.05), count(1.0, counters=4))
     # BCC's tcplife and opensnoop: a hash by task, short-lived.
-    add(4, "start", 1, (150, 8, 40), (0.2,), churn(0.08, 0.0))
+    add(4, "start", 1, (150, 8, 40), (0.1,), churn(0.08, 0.0))
     # Token buckets of rate limiters: an array that is written when somebody is limited.
-    add(4, "buckets", 2, (256, 4, 16), (0.3,), count(0.05))
+    add(4, "buckets", 2, (256, 4, 16), (0.1,), count(0.05))
     # Cilium's policy maps: rules that count what they met.
-    add(2, "policy", 1, (300, 8, 24), (0.5,), count(0.2))
+    add(2, "policy", 1, (300, 8, 24), (0.3,), count(0.2))
     return made
 
 

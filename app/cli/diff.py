@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
 import click
 
 from app.cli.compared import LIMIT_TEXT_ROWS, print_entries, print_heading
-from app.cli.layout import harmless
+from app.cli.layout import harmless, stream
 from app.cli.past import Past, is_past
 from app.cli.progress import Progress
 from app.cli.service import data_option
@@ -16,7 +15,7 @@ from app.errors import AppError
 from app.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from app.timeline.differ import Diff
     from app.timeline.sides import Side
@@ -139,20 +138,10 @@ def narrowed(made: Diff, only: str | None, where: str) -> Diff:
     return chosen
 
 
-def write(chunks: Iterable[bytes]) -> None:
-    """Bytes to stdout, whole."""
-    out = sys.stdout.buffer
-    for chunk in chunks:
-        rest = memoryview(chunk)
-        while rest:
-            rest = rest[out.write(rest) :]
-    out.flush()
-
-
 def _print_patch(shown: Diff) -> None:
     from app.timeline.restore import patch
 
-    write(patch(shown))
+    stream(patch(shown))
     if len(shown.removed) and not shown.b.is_complete:
         click.echo(
             f"bpf-atlas: {len(shown.removed):,} entries are not seen in {harmless(shown.b.ref)}, which does not hold all; they stay",
@@ -167,6 +156,6 @@ def _print_json(made: Diff, shown: Diff, *, summary: bool) -> None:
 
     head = told.heading(made)
     if summary:
-        write([orjson.dumps(head), b"\n"])
+        stream([orjson.dumps(head), b"\n"])
         return
-    write(told.diff_json(shown, head))
+    stream(told.diff_json(shown, head))

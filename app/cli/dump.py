@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from app.cli.errors import CannotWrite
-from app.cli.layout import harmless
+from app.cli.layout import harmless, stream
 from app.cli.past import Past, is_past
 from app.cli.progress import Progress
 from app.cli.service import connect, data_option
@@ -100,7 +100,7 @@ def command(  # noqa: PLR0913  (one parameter an option)
         if left_out:
             click.echo(f"… {left_out:,} more entries; --limit N shows more, --json all", err=True)
     else:
-        _stream(_chunks(table, form, paths, lens=lens))
+        stream(_chunks(table, form, paths, lens=lens))
 
 
 def _read(
@@ -172,17 +172,6 @@ def _chunks(table: Table, form: str, paths: list[str], *, lens: bool) -> Iterato
     if form == "ndjson":
         return rows.ndjson_chunks(table, lens=lens, threads=THREADS)
     return rows.json_chunks(table, lens=lens, threads=THREADS)
-
-
-def _stream(chunks: Iterator[bytes | memoryview]) -> None:
-    out = sys.stdout.buffer
-    for chunk in chunks:
-        rest = memoryview(chunk)
-        # Without Python's buffer (PYTHONUNBUFFERED, as in many containers) a write may be a short one: a full disk or a
-        # reader that left shows only at the next.
-        while rest:
-            rest = rest[out.write(rest) :]
-    out.flush()
 
 
 def _print_text(table: Table, paths: list[str]) -> None:

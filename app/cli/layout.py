@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
 import click
@@ -16,6 +17,20 @@ def print_json(document: object) -> None:
     import msgspec
 
     click.echo(msgspec.json.format(msgspec.json.encode(document)))
+
+
+def stream(chunks: Iterable[bytes | memoryview]) -> None:
+    """Bytes to stdout, whole.
+
+    Without Python's buffer (PYTHONUNBUFFERED, as in many containers) a write may be a short one: a full disk or a reader
+    that left shows only at the next.
+    """
+    out = sys.stdout.buffer
+    for chunk in chunks:
+        rest = memoryview(chunk)
+        while rest:
+            rest = rest[out.write(rest) :]
+    out.flush()
 
 
 def harmless(text: str) -> str:

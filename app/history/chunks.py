@@ -208,8 +208,11 @@ class Decoder:
                     self._bytes -= self._kept.popitem(last=False)[1].nbytes
 
     def knows(self, name: bytes) -> bool:
-        """It is remembered."""
-        return name in self._kept
+        """It is remembered, and will be for a while."""
+        with self._lock:
+            if name in self._kept:
+                self._kept.move_to_end(name)
+            return name in self._kept
 
     def some(self, stored: Stored, found: dict[int, Stored], wanted: Rows) -> Bytes2d:
         """Some rows of it, in the order asked for. raises Damaged"""
@@ -235,7 +238,10 @@ class Decoder:
     def _decode(self, stored: Stored, found: dict[int, Stored]) -> Bytes2d:
         chain = [stored]
         while chain[-1].codec == Codec.DELTA:
-            chain.append(found[chain[-1].base_id or 0])
+            below = found.get(chain[-1].base_id or 0)
+            if below is None:
+                raise Damaged(f"chunk {stored.id}", "what it is a delta of is not at hand")
+            chain.append(below)
         try:
             rows = coding.decode(chain[-1].codec, chain[-1].data, chain[-1].width, chain[-1].raw_bytes)
             for link in reversed(chain[:-1]):

@@ -23,6 +23,7 @@ from app.history.series import Extent, SeriesFacts
 from app.history.snapshots import Kept
 from app.history.tables import Meta, Snapshot
 
+NEIGHBOURS = 8
 _REF = re.compile(r"s([1-9][0-9]{0,17})")
 
 
@@ -145,17 +146,17 @@ class History:
         return found[0] if found else None
 
     def beside(self, kept: Kept) -> tuple[Kept | None, Kept | None]:
-        """(the one before, the one after) in its series."""
+        """(the one before, the one after) in its series; those whose rows are damaged are passed over, up to NEIGHBOURS."""
         of = Snapshot.series_id == kept.series_id
         with self.reading() as connection:
             before, after = (
-                connection.execute(query.limit(1)).mappings().one_or_none()
+                _sound(connection.execute(query.limit(NEIGHBOURS)).mappings(), None)
                 for query in (
                     select(Snapshot).where(of, Snapshot.id < kept.id).order_by(Snapshot.id.desc()),
                     select(Snapshot).where(of, Snapshot.id > kept.id).order_by(Snapshot.id),
                 )
             )
-        return (None if before is None else checked(dict(before)), None if after is None else checked(dict(after)))
+        return (before[0] if before else None, after[0] if after else None)
 
     # ---- what is in them ---------------------------------------------------------------------------------------------
 

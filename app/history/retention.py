@@ -7,12 +7,24 @@ address before it is written.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from sqlalchemy import ColumnElement, Connection, delete, exists, func, or_, select, text, update
-from sqlalchemy.orm import aliased
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    and_,
+    delete,
+    exists,
+    func,
+    literal_column,
+    or_,
+    select,
+    text,
+    update,
+)
 
 from app.history import chunks, codec, snapshots
 from app.history.chunks import Decoder, NewChunk, Stored
@@ -81,15 +93,31 @@ def _bucket(each: Taken, now_ns: int) -> tuple[str, int]:
 
 def thin(database: Database, now_ns: int) -> int:
     """Delete what is surplus of every series; how many."""
+    gone: list[int] = []
     with database.reading() as connection:
-        found = _taken(connection, Snapshot.taken_ns <= now_ns - ALL_NS)
         query = select(Snapshot.series_id, func.max(Snapshot.id)).group_by(Snapshot.series_id)
         newest = dict(connection.execute(query).all())
-    by_series: dict[int, list[Taken]] = {}
-    for each in found:
-        by_series.setdefault(each.series_id, []).append(each)
-    gone = [number for which, taken in by_series.items() for number in surplus(taken, now_ns, newest[which])]
+        for series_id, span in _crowded(connection, now_ns):
+            gone += surplus(_taken(connection, series_id, span), now_ns, newest[series_id])
     return forget(database, _sound(database, gone))
+
+
+def _crowded(connection: Connection, now_ns: int) -> Iterator[tuple[int, tuple[int, int]]]:
+    """(series, (first, last moment)) of hours and days that have more than one snapshot; an index alone answers this."""
+    for unit_ns, least_ns, most_ns in (
+        (HOUR_NS, now_ns - HOURLY_NS + 1, now_ns - ALL_NS),
+        (DAY_NS, 0, now_ns - HOURLY_NS),
+    ):
+        bucket = Snapshot.taken_ns // literal_column(str(unit_ns), BigInteger)
+        query = (
+            select(Snapshot.series_id, bucket)
+            .where(Snapshot.taken_ns.between(least_ns, most_ns))
+            .group_by(Snapshot.series_id, bucket)
+            .having(func.count() > 1)
+        )
+        for series_id, number in connection.execute(query).all():
+            first_ns = int(number) * unit_ns
+            yield series_id, (max(first_ns, least_ns), min(first_ns + unit_ns - 1, most_ns))
 
 
 def _sound(database: Database, ids: Sequence[int]) -> list[int]:
@@ -137,22 +165,28 @@ def collect(database: Database, moment: Callable[[], None] = lambda: None) -> Co
         _must_enforce(connection)
         dropped = connection.execute(delete(Root).where(~exists().where(Snapshot.root_id == Root.id))).rowcount
         connection.execute(delete(Layout).where(~exists().where(Snapshot.layout_id == Layout.id)))
+        dead = list(connection.execute(select(Chunk.id).where(_dead(Chunk)).order_by(Chunk.id.desc())).scalars())
     rebased = 0
-    while True:
+    for start in range(0, len(dead), chunks.QUERY_IDS):
+        while True:
+            with database.writing() as connection:
+                done = _rebase(connection, dead[start : start + chunks.QUERY_IDS], SLICE)
+            rebased += done
+            moment()
+            if done < SLICE:
+                break
+    gone = size = 0
+    # A delta is younger than what it is a delta of: the youngest go first, and the foreign keys look after each statement.
+    for start in range(0, len(dead), chunks.QUERY_IDS):
+        some = and_(Chunk.id.in_(dead[start : start + chunks.QUERY_IDS]), _dead(Chunk))
         with database.writing() as connection:
-            done = _rebase(connection, SLICE)
-        rebased += done
+            _must_enforce(connection)
+            size += int(
+                connection.execute(select(func.coalesce(func.sum(func.length(Chunk.data)), 0)).where(some)).scalar_one()
+            )
+            gone += connection.execute(delete(Chunk).where(some)).rowcount
         moment()
-        if done < SLICE:
-            break
-    with database.writing() as connection:
-        _must_enforce(connection)
-        size = connection.execute(
-            select(func.coalesce(func.sum(func.length(Chunk.data)), 0)).where(_dead(Chunk))
-        ).scalar_one()
-        # In one statement: those that are deltas of each other go together, and the foreign keys look when it has ended.
-        gone = connection.execute(delete(Chunk).where(_dead(Chunk))).rowcount
-    return Collected(dropped, gone, int(size), rebased)
+    return Collected(dropped, gone, size, rebased)
 
 
 def used_bytes(database: Database) -> int:
@@ -180,13 +214,11 @@ def _must_enforce(connection: Connection) -> None:
         raise RuntimeError("SQLite was opened without its foreign keys")
 
 
-def _rebase(connection: Connection, limit: int) -> int:
+def _rebase(connection: Connection, dead: list[int], limit: int) -> int:
     """Encode some chunks anew that stand on one that is to go."""
-    base = aliased(Chunk)
     query = (
         select(Chunk.id)
-        .join(base, base.id == Chunk.base_id)
-        .where(exists().where(Use.chunk_id == Chunk.id), _dead(base))
+        .where(Chunk.base_id.in_(dead), exists().where(Use.chunk_id == Chunk.id))
         .order_by(Chunk.id)
         .limit(limit)
     )
@@ -243,11 +275,11 @@ def _source(stored: Stored, base: Stored, found: dict[int, Stored], decoder: Dec
     return source
 
 
-def _taken(connection: Connection, condition: ColumnElement[bool]) -> list[Taken]:
+def _taken(connection: Connection, series_id: int, span: tuple[int, int]) -> list[Taken]:
     query = (
         select(Snapshot.id, Snapshot.series_id, Snapshot.taken_ns, Snapshot.label, Snapshot.trigger)
-        .where(condition)
-        .order_by(Snapshot.series_id, Snapshot.taken_ns, Snapshot.id)
+        .where(Snapshot.series_id == series_id, Snapshot.taken_ns.between(*span))
+        .order_by(Snapshot.taken_ns, Snapshot.id)
     )
     return [
         Taken(row.id, row.series_id, row.taken_ns, kept=row.label != "", before_edit=row.trigger == "pre-edit")

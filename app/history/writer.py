@@ -6,12 +6,13 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy.exc import IntegrityError
 
-from app.history import layouts, roots, series, snapshots
+from app.history import chunks, layouts, roots, series, snapshots
 from app.history.chunks import Decoder
 from app.history.codec import Bytes2d
 from app.history.database import Database
-from app.history.errors import Damaged, NoSuchSeries, NoSuchSnapshot
+from app.history.errors import Damaged, DatabaseUnusable, NoSuchSeries, NoSuchSnapshot
 from app.history.history import History
 from app.history.seal import seal
 from app.history.series import Identity, SeriesFacts
@@ -42,7 +43,13 @@ class Writer(History):
 
     def layout_of(self, body: bytes, btf: bytes | None, base_btf: bytes | None) -> int:
         """The layout with this body, made where there is none: its id."""
-        with self.database.writing() as connection:
+        try:
+            with self.database.writing() as connection:
+                return layouts.put(connection, body, btf, base_btf)[0]
+        except DatabaseUnusable as problem:
+            if not isinstance(problem.__cause__, IntegrityError):
+                raise
+        with self.database.writing() as connection:  # another host has just put the same in
             return layouts.put(connection, body, btf, base_btf)[0]
 
     def draft(
@@ -55,7 +62,19 @@ class Writer(History):
             return snapshots.draft(self.database, keys, values, moment=moment)
 
     def keep(self, made: Draft, about: About) -> Kept:
-        """Put a snapshot in."""
+        """Put a snapshot in. raises DatabaseUnusable, also where a collection came between the draft and this"""
+        try:
+            return self._keep(made, about)
+        except DatabaseUnusable as problem:
+            if not isinstance(problem.__cause__, IntegrityError):
+                raise
+            with self.reading() as connection:  # what was new when it was drafted may be there by now
+                made.known.update(chunks.ids_of(connection, list(made.new)))
+            for name in made.known:
+                made.new.pop(name, None)
+            return self._keep(made, about)
+
+    def _keep(self, made: Draft, about: About) -> Kept:
         with self.database.writing() as connection:
             kept = snapshots.commit(connection, made, about)
             found = series.load(connection, about.series_id)

@@ -140,16 +140,14 @@ class Story:
         return None if at is None else (part[at - 1], part[at])
 
     def change(self, at: str, *, path: str = "", back: bool = False) -> Step | None:
-        """The next change of this entry after a snapshot, or the last one before it; of one field with a `path`.
+        """The next change of this entry after a snapshot, or the last one that is before it; of one field with a `path`.
 
         at      a reference, `s12`; of another series: from the beginning, or the end
         raises  Damaged, NoSuchField
         """
         points = self.points()
-        here = next(
-            (index for index, point in enumerate(points) if point.ref == at), 0 if not back else len(points) - 1
-        )
-        part = points[here::-1] if back else points[here:]
+        here = next((index for index, point in enumerate(points) if point.ref == at), len(points) if back else 0)
+        part = points[:here][::-1] if back else points[here:]
         same: Callable[[bytes | None, bytes | None], bool] = (
             self._same_field(path, part) if path else self._same_shown(part)
         )

@@ -22,7 +22,6 @@ from app.timeline.errors import TimelineError
 from app.timeline.naming import title
 from app.timeline.series_settings import settings_of
 from app.timeline.sides import Side
-from app.timeline.timeline import Timeline
 from app.uapi.errors import KernelError
 from app.web import arguments, diff_rows, gate, times
 from app.web.backend import Backend
@@ -133,7 +132,6 @@ def patterns_in(text: str, more: Iterable[str] = ()) -> tuple[str, ...]:
 
 def _page(backend: Backend, state: DiffState, found: Compared) -> Response:
     made = found.made
-    timeline = backend.past.timeline_or_none()
     # The address that stays right: what was so long ago then is a snapshot now.
     state = _settled(state, made)
     problem: ColumnsError | None = None
@@ -148,7 +146,7 @@ def _page(backend: Backend, state: DiffState, found: Compared) -> Response:
         "diff/_page.html",
         state=state,
         made=made,
-        sides=[_side_view(made.a, timeline, state, "a"), _side_view(made.b, timeline, state, "b")],
+        sides=[_side_view(backend, made.a, state, "a"), _side_view(backend, made.b, state, "b")],
         counts=told.counts(made),
         totals=sorted(found.totals, key=lambda total: -total.entries)[:MOST_TOTALS],
         totals_shown=SHOWN_TOTALS,
@@ -167,7 +165,7 @@ def _page(backend: Backend, state: DiffState, found: Compared) -> Response:
         suggested=_suggested(found, series),
         may_edit=g.session.role in NEEDS["diff.ignore"].value and not backend.past.is_alone,
         restores=[side.ref for side in (made.a, made.b) if side.kept is not None],
-        opposite=_live_twin(state, made),
+        opposite="" if backend.past.is_alone else _live_twin(state, made),
         entry_link=_entry_links(made),
         turn=lambda page: state.link(page=page),
     )
@@ -187,7 +185,8 @@ def _bad_field(state: DiffState, problem: ColumnsError | None) -> str:
     return "key" if state.key and not state.where else "where"
 
 
-def _side_view(side: Side, timeline: Timeline | None, state: DiffState, place: str) -> SideView:
+def _side_view(backend: Backend, side: Side, state: DiffState, place: str) -> SideView:
+    timeline = backend.past.timeline_or_none()
     before = after = newest = None
     entries = 0 if side.entries is None else len(side.entries)
     if side.kept is not None and timeline is not None:
@@ -196,9 +195,9 @@ def _side_view(side: Side, timeline: Timeline | None, state: DiffState, place: s
     elif side.series is not None and timeline is not None:
         newest = timeline.history.newest(side.series.id)
     earlier = before or newest
-    following = (
-        after.ref if after is not None else LIVE if side.kept is not None and _other(state, place) != LIVE else ""
-    )
+    following = after.ref if after is not None else ""
+    if side.kept is not None and not following and not backend.past.is_alone and _other(state, place) != LIVE:
+        following = LIVE
     return SideView(
         ref=side.ref,
         name=side.name,
@@ -283,7 +282,7 @@ def _choose(backend: Backend, state: DiffState, problem: Exception | None = None
         ]
     response = page_or_fragment(
         "diff/choose.html", "diff/_choose.html", state=state, problem=str(problem) if problem else "", maps=maps,
-        snapshots=newest, history=timeline is not None,
+        snapshots=newest, history=timeline is not None, alone=backend.past.is_alone,
     )  # fmt: skip
     if problem is not None:
         response.status_code = status_of(problem)  # type: ignore[arg-type]

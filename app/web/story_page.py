@@ -33,6 +33,7 @@ from app.web.errors import status_of
 from app.web.permissions import Need
 from app.web.problems import BadArgument, NotHere
 from app.web.rendering import as_response, page_or_fragment
+from app.web.stories import Stories, over_time
 from app.web.words import FILLER
 from app.wire.records import AskRecords, NumberedRecord
 
@@ -81,6 +82,7 @@ class SpanLine:
 def blueprint(backend: Backend) -> Blueprint:
     """GET /series/ID/entries/KEYHEX, GET /series/ID/find."""
     bp = Blueprint("story", __name__)
+    kept = Stories()
 
     @bp.get("/series/<series_id>/entries/<key_hex>")
     def show(series_id: str, key_hex: str) -> Response:
@@ -89,8 +91,8 @@ def blueprint(backend: Backend) -> Blueprint:
         path = arguments.words("field")
         if arguments.choice("format", ("points",)):
             chart.check(_layout(story), path)
-            return chart.points_json(story.field(path))
-        return _page(backend, story, path)
+            return chart.points_json(over_time(story, kept.spans(story), path))
+        return _page(backend, story, kept.spans(story), path)
 
     @bp.get("/series/<series_id>/find")
     def find(series_id: str) -> Response:
@@ -144,9 +146,8 @@ def _find(story: Story, text: str) -> Response:
     return response
 
 
-def _page(backend: Backend, story: Story, path: str) -> Response:
+def _page(backend: Backend, story: Story, spans: list[Span], path: str) -> Response:
     layout = _layout(story)
-    spans = story.spans()
     pages = max(-(-len(spans) // PAGE_SPANS), 1)
     page = min(arguments.whole("page", default=1, least=1, most=1 << 24), pages)
     at = arguments.words("at") or story.points()[-1].ref
@@ -155,7 +156,7 @@ def _page(backend: Backend, story: Story, path: str) -> Response:
     steps: list[tuple[str, str, str]] = []
     try:
         if path:
-            drawn = chart.chart_of(story.field(path), layout, names())
+            drawn = chart.chart_of(over_time(story, spans, path), layout, names())
         steps = _steps(story, at, path)
     except ColumnsError as error:
         problem = error
@@ -261,17 +262,9 @@ def _steps(story: Story, at: str, path: str) -> list[tuple[str, str, str]]:
     what = f"change of {path.partition('.')[2] or path}" if path else "change"
     for back, words in ((True, f"previous {what}"), (False, f"next {what}")):
         step = story.change(at, path=path, back=back)
-        if back and step is not None and step.at.ref == at:  # it came to be with this very snapshot: look before that
-            step = story.change(_before(story, at), path=path, back=True) if _before(story, at) else None
         if step is not None:
             found.append((words, step.at.ref, times.utc(step.at.taken_ns)))
     return found
-
-
-def _before(story: Story, ref: str) -> str:
-    refs = [point.ref for point in story.points()]
-    place = refs.index(ref)
-    return refs[place - 1] if place else ""
 
 
 def _lines(backend: Backend, story: Story, spans: list[Span], page: int) -> list[SpanLine]:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from errno import ENOENT
-from types import TracebackType
-from typing import Self
 
 from app.uapi.enums import BpfCmd
 from app.uapi.errors import error_for
@@ -24,18 +22,6 @@ class Client(AskingAccounts, AskingEdits):
     Every method raises KernelError leaves as if bpf(2) had been called here, and WireError ones when the broker is not
     there, does not answer in time, or declines.
     """
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the connections."""
-        self._transport.close()
 
     def hello(self) -> bodies.Hello:
         """Describe the broker, its host, and what works here."""

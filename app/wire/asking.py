@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import Protocol, TypeVar
+from types import TracebackType
+from typing import Protocol, Self, TypeVar
 
 from app.wire import bodies
 
@@ -21,10 +22,22 @@ class Transport(Protocol):
 
 
 class Asking:
-    """Has a transport."""
+    """Has a transport; usable as a context manager."""
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._transport.close()
 
     def _plain(self, verb: IntEnum, question: bodies.Body, wanted: type[_Answer]) -> _Answer:
         answer, descriptor = self._transport.ask(verb, question)

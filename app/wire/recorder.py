@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from enum import IntEnum
 from pathlib import Path
-from types import TracebackType
-from typing import Self, TypeVar
+from typing import TypeVar
 
 from app.wire.asking import Asking
 from app.wire.bodies import AskNothing, Body, ObjectId
@@ -150,18 +149,6 @@ MOST_BYTES = {Task.TAKE: 32_768, Task.FORGET: 32_768, Task.IGNORE: 16_384, Task.
 
 class RecorderClient(Asking):
     """Asks the recorder. Safe to share between threads; usable as a context manager. Each method raises WireError ones."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the connections."""
-        self._transport.close()
 
     def take(self, map_ids: tuple[int, ...], *, trigger: str, author: str, label: str = "") -> JobFacts:
         """Begin snapshots."""

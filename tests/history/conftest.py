@@ -54,23 +54,46 @@ def _server(folder: Path) -> Iterator[str]:
 @pytest.fixture
 def fresh_postgresql(postgresql: str) -> Iterator[str]:
     """Address of an empty database."""
-    name = f"history_{next(_numbers)}"
-    engine = create_engine(postgresql.format("postgres"), isolation_level="AUTOCOMMIT")
+    yield from _database(postgresql, f"history_{next(_numbers)}")
+
+
+@pytest.fixture(scope="session")
+def made_postgresql(postgresql: str) -> Iterator[str]:
+    """Name of a database that has its tables, to be copied."""
+    name = "history_made"
+    for address in _database(postgresql, name):
+        open_writing(address, host="here").close()
+        yield name
+
+
+@pytest.fixture(scope="session")
+def made_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database that has its tables, to be copied."""
+    path = tmp_path_factory.mktemp("made") / "history.db"
+    open_writing(sqlite_url(path)).close()
+    return path
+
+
+def _database(server: str, name: str, template: str = "template0") -> Iterator[str]:
+    engine = create_engine(server.format("postgres"), isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
-        connection.execute(text(f"CREATE DATABASE {name}"))
-    yield postgresql.format(name)
+        connection.execute(text(f"CREATE DATABASE {name} TEMPLATE {template}"))
+    yield server.format(name)
     with engine.connect() as connection:
         connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
     engine.dispose()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Address of an empty database of either kind."""
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """Address of a history without snapshots, in a database of either kind."""
     if request.param == "sqlite":
-        return sqlite_url(tmp_path / "history.db")
-    found: str = request.getfixturevalue("fresh_postgresql")
-    return found
+        path = tmp_path / "history.db"
+        shutil.copy(request.getfixturevalue("made_sqlite"), path)
+        yield sqlite_url(path)
+    else:
+        server = request.getfixturevalue("postgresql")
+        yield from _database(server, f"history_{next(_numbers)}", request.getfixturevalue("made_postgresql"))
 
 
 @pytest.fixture

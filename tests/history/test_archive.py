@@ -181,7 +181,7 @@ def test_a_damaged_archive_is_refused(source: Writer, tmp_path: Path) -> None:
     archive.export(source, source.snapshots(limit=1000), path)
     whole = path.read_bytes()
     with closing(Writer(open_writing(sqlite_url(tmp_path / "target.db")))) as target:
-        for place in np.random.default_rng(1).integers(4096, len(whole), 30):
+        for place in np.random.default_rng(1).integers(4096, len(whole), 15):
             data = bytearray(whole)
             data[place] ^= 0x41
             path.write_bytes(data)

@@ -268,7 +268,9 @@ def test_an_upgrade_that_fails_leaves_what_was(tmp_path: Path, monkeypatch: pyte
         assert connection.execute("SELECT version_num FROM alembic_version").fetchone() == ("0000",)
 
 
-def test_models_are_what_the_migrations_make(url: str) -> None:
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_models_are_what_the_migrations_make(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    url = request.getfixturevalue("fresh_postgresql") if kind == "postgresql" else sqlite_url(tmp_path / "history.db")
     with closing(open_writing(url)) as database, database.engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
         assert compare_metadata(context, Base.metadata) == []

@@ -54,7 +54,7 @@ def by_hand(then: History, key: bytes) -> list[tuple[int, bytes | None]]:
 @given(
     seed=st.integers(0, 1 << 32), turns=st.integers(1, 25), shape=st.sampled_from([(4, 8), (8, 3), (40, 16), (16, 0)])
 )
-@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_steps_and_changes_are_what_reading_all_says(
     once: Writer, seed: int, turns: int, shape: tuple[int, int]
 ) -> None:

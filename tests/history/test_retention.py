@@ -259,7 +259,7 @@ def test_types_stay_as_long_as_a_snapshot_needs_them(writer: Writer) -> None:
 
 
 @given(seed=st.integers(0, 1 << 32), turns=st.integers(4, 40))
-@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_whatever_is_deleted_the_rest_reads_back(
     tmp_path_factory: pytest.TempPathFactory, seed: int, turns: int
 ) -> None:

@@ -41,7 +41,9 @@ def test_snapshots_of_a_live_map_go_to_postgresql_and_come_back(
             with requests.Session() as session:
                 session.get(service.link, timeout=10)
                 listed = session.get(service.origin + "/snapshots", timeout=10)
-                assert listed.status_code == 200, listed.text[listed.text.index("<main") :][:1500] + service.log.read_text()[-3000:]
+                assert listed.status_code == 200, (
+                    listed.text[listed.text.index("<main") :][:1500] + service.log.read_text()[-3000:]
+                )
                 assert "pg_map" in listed.text
                 assert session.get(f"{service.origin}/snapshots/{refs[0]}", timeout=10).status_code == 200
             # A second recorder of this host, over the same database, refuses.

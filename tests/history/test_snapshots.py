@@ -11,7 +11,9 @@ from hypothesis import HealthCheck, given, settings
 
 from app.history import codec
 from app.history.seal import address
+from app.history.snapshots import About
 from app.history.splitter import cuts, order_of
+from app.history.verify import verify
 from app.history.writer import Writer
 from tests.history.made import SECOND_NS, as_dict, snapshot, table
 
@@ -72,6 +74,22 @@ def test_entries_that_come_and_go_cost_what_changed(writer: Writer) -> None:
     assert second.bytes_added < first.bytes_added / 20
     found = writer.entries(second)
     assert as_dict(found.keys, found.values) == as_dict(keys[20:], values[20:])
+
+
+def test_two_drafts_of_the_same_may_both_be_kept(writer: Writer) -> None:
+    """As two hosts do that share a server, or a schedule and somebody by hand."""
+    keys, values = table(20_000, 8, 16)
+    first = snapshot(writer, keys, values)
+    values[:50, 0] ^= 1
+    about = About(**{name: getattr(first, name) for name in About.__slots__})
+    drafts = [writer.draft(keys, values, previous=root_id) for root_id in (first.root_id, 0)]
+    other = writer.draft(keys[1:], values[1:], previous=first.root_id)
+    kept = [writer.keep(draft, about) for draft in drafts]
+    assert kept[0].root_id == kept[1].root_id
+    found = writer.entries(writer.keep(other, about))
+    assert as_dict(found.keys, found.values) == as_dict(keys[1:], values[1:])
+    with writer.reading() as connection:
+        assert list(verify(connection)) == []
 
 
 def test_a_long_chain_reads_back(writer: Writer) -> None:

@@ -61,7 +61,8 @@ def test_it_steps_to_the_next_and_the_last_change(told: tuple[Story, list[str]])
     assert after.at.ref == refs[3]
     before = story.change(refs[4], back=True)
     assert before is not None
-    assert before.at.ref == refs[4]
+    assert before.at.ref == refs[3]  # what came with this very snapshot is no change before it
+    assert story.change(refs[1], back=True) is None
     field = story.change(refs[3], path="value.packets")
     assert field is not None
     assert field.at.ref == refs[5]  # only drops changed in between

@@ -162,7 +162,7 @@ def test_what_comparisons_ignore_is_left_alone_unless_it_is_wanted(
 def test_what_a_snapshot_may_not_have_seen_is_not_deleted(past: Recorded, moved: Moved, editor: LocalClient) -> None:
     part = past.take(moved.map_id, limit=3)
     page = editor.get(f"/restore?snap={part}").text
-    assert "Nothing is to be done." in page or counts(page)[1] == "−0 deleted"
+    assert "Nothing is to be done." in page
     assert "which does not hold all of them: they stay" in page
     map_update(moved.fd, flow_key(0), flow(1000))
     page = editor.get(f"/restore?snap={part}").text

@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import html
 import re
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from app.uapi import objects
 from app.uapi.enums import BpfMapType
 from app.uapi.syscall import MapSpec, map_delete, map_update
 from app.web.factory import create_app
+from app.wire.recorder import RecorderClient, RecorderFacts, Stretch
 from tests.columns import kernel_maps
 from tests.livemaps import live_map, u32
 from tests.web.conftest import LocalClient, browser
@@ -147,6 +149,59 @@ def test_the_recorders_state_is_above_the_list(recorder: Recording, editor: Loca
     assert "on demand alone" in page
     recorder.recorder.problem = "the disk <is> full"
     assert "Nothing can be kept at present:</b> <bdi>The disk &lt;is&gt; full." in editor.get("/snapshots").text
+
+
+def test_what_the_recorder_says_is_text(app: Flask, editor: LocalClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    facts = RecorderFacts(
+        recording=True, since_ns=1, maps=61, left_out=(("web_<left>\u202e", "it is <too> large"),), cpu_share=0.004,
+        cpu_budget=0.01, used_bytes=900 << 20, budget_bytes=1 << 30, stretched=(Stretch("web_<slow>", 60.0, 312.4),),
+        retention="3 snapshots thinned <at> noon", problem="", rules="2 rules of record.toml", taken=5, failed=1,
+    )  # fmt: skip
+    monkeypatch.setattr(RecorderClient, "state", lambda _: facts)
+    page = editor.get("/snapshots").text
+    for told in (
+        "records 61 maps", "0.4\u202f% of 1.0\u202f%", "900.0 MiB of 1.0 GiB", 'aria-label="87.9\u202f% full"', "1 map is looked at less",
+        "web_&lt;slow&gt;</bdi>: every 312 s instead of 60 s", "web_&lt;left&gt;\\u202e", "it is &lt;too&gt; large",
+        "thinned &lt;at&gt; noon", "2 rules of record.toml", "1 failed",
+    ):  # fmt: skip
+        assert told in page, told
+
+
+def test_a_damaged_row_is_told_and_the_rest_is_there(
+    blob: bytes, recorder: Recording, editor: LocalClient, settings: Settings
+) -> None:
+    with rules(blob) as (fd, map_id):
+        recorder.take(map_id)
+        put(fd, 1, limit=99)
+        recorder.take(map_id)
+        with contextlib.closing(sqlite3.connect(settings.history_folder / "history.db")) as database:
+            database.execute("UPDATE snapshot SET author = 'mallory' WHERE id = 1")
+            database.commit()
+        page = editor.get("/snapshots").text
+        assert shown(page) == ["s2"]
+        assert "1 row of the history is damaged" in page
+        assert "mallory" not in page
+        answer = editor.get("/snapshots/s1")
+        assert answer.status_code == 503
+        assert "The history cannot be read" in answer.text
+        assert editor.get("/snapshots/s2").status_code == 200
+
+
+def test_a_history_that_cannot_be_read_leaves_live_maps_alone(
+    blob: bytes, recorder: Recording, app: Flask, settings: Settings
+) -> None:
+    with rules(blob) as (_, map_id):
+        recorder.take(map_id)
+        with contextlib.closing(sqlite3.connect(settings.history_folder / "history.db")) as database:
+            database.execute("UPDATE alembic_version SET version_num = '9999'")
+            database.commit()
+        editor = person(app, "editor")
+        for path in ("/", f"/maps/{map_id}", f"/maps/{map_id}/history", f"/maps/{map_id}/entries/01000000"):
+            assert editor.get(path).status_code == 200, path
+        assert editor.get("/maps/4294967295").status_code == 404
+        answer = editor.get("/snapshots")
+        assert answer.status_code == 503
+        assert "which this release does not know" in answer.text
 
 
 # ---- labels, deletions, files --------------------------------------------------------------------------------------------

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from app.timeline.story import MOST_POINTS, Series
+from app.timeline.story import Series
 from app.uapi.syscall import map_delete, map_update
+from app.web import stories
 from app.web.chart import rates_of
 from tests.columns import kernel_maps
 from tests.web.conftest import LocalClient
@@ -239,10 +240,8 @@ def test_rates_are_told_between_points_that_are_there() -> None:
 def test_many_points_are_thinned_and_that_is_said(
     past: Recorded, blob: bytes, viewer: LocalClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from app.timeline import story
-
-    monkeypatch.setattr(story.Story.field, "__kwdefaults__", {"most": 12})
-    assert MOST_POINTS == 2000
+    assert stories.MOST_POINTS == 2000
+    monkeypatch.setattr(stories, "MOST_POINTS", 12)
     with flows(blob, b"web_thin") as (fd, map_id):
         for number in range(40):
             map_update(fd, flow_key(5), flow(1000 if number == 21 else number))
@@ -254,3 +253,16 @@ def test_many_points_are_thinned_and_that_is_said(
         assert len(found["values"]) <= 14
         assert {0, 39, 1000} <= set(found["values"])
         assert "thinned evenly" in viewer.get(path).text
+
+
+def test_a_new_snapshot_and_one_that_went_are_seen_at_once(past: Recorded, blob: bytes, viewer: LocalClient) -> None:
+    with flows(blob, b"web_more") as (fd, map_id):
+        map_update(fd, flow_key(5), flow(1))
+        first = past.take(map_id)
+        path = f"/series/{past.series(map_id).id}/entries/{flow_key(5).hex()}"
+        assert len(lines(viewer.get(path).text)) == 1
+        map_update(fd, flow_key(5), flow(2))
+        second = past.take(map_id)
+        assert [row[2].split()[0] for row in lines(viewer.get(path).text)] == [second, first]
+        past.writer.forget([first])
+        assert [row[2].split()[0] for row in lines(viewer.get(path).text)] == [second]
