@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from app.cli.compared import LIMIT_TEXT_ROWS, print_entries, print_heading
-from app.cli.diff import write
 from app.cli.errors import HistoryAlone, WhichMap
-from app.cli.layout import print_json
+from app.cli.layout import print_json, stream
 from app.cli.past import Past, before_edit
 from app.cli.plan import apply_plan, check_done, document, print_plan
 from app.cli.progress import Progress
@@ -133,7 +132,7 @@ def _planned(
     b = sides.stored(kept, past.timeline, past)
     made = restore.only(compare(a, b, past.timeline), only)
     if as_json and dry_run:
-        write(told.diff_json(made))
+        stream(told.diff_json(made))
     if not as_json:
         shown = restore.only(compare(a, b, past.timeline, bare=False), only)
         print_heading(shown)

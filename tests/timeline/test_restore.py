@@ -150,5 +150,5 @@ def test_types_that_cannot_be_put_back_say_so(past: Past, kind: BpfMapType) -> N
         map_id = map_info(fd).id
         kept = past.take(map_id)
         made = compare(side(kept.ref, past.timeline, past), side(kept.ref, past.timeline, past), past.timeline)
-        with pytest.raises(CannotRestore, match="put (them )?back"):
+        with pytest.raises(CannotRestore, match=r"put (them )?back"):
             list(plan_rows(made))
