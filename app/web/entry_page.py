@@ -5,19 +5,22 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
-from flask import Blueprint, Response
+from flask import Blueprint, Response, redirect
 
 from app.columns.cell import Cell, Head, cells, head
 from app.columns.errors import ColumnsError
 from app.columns.plan import Plan
 from app.columns.rows import python_rows
 from app.columns.table import Table
+from app.history.errors import HistoryError, NoSuchSeries
+from app.history.series import SeriesFacts
 from app.maps.entry import look_up
 from app.maps.host_names import names
 from app.maps.kinds import Meaning
 from app.maps.opening import OpenMap
 from app.maps.tabulate import Sheet
-from app.web import arguments
+from app.timeline.sides import series_now
+from app.web import arguments, moments
 from app.web.backend import Backend
 from app.web.bytes_view import Dump, dump
 from app.web.edited import edited
@@ -25,7 +28,7 @@ from app.web.frame import frame_of
 from app.web.opening import open_map
 from app.web.permits import permits
 from app.web.problems import BadArgument
-from app.web.rendering import page_or_fragment
+from app.web.rendering import as_response, page_or_fragment
 
 MAX_FIELDS = 512
 ARRAY_ELEMENTS = 64
@@ -66,8 +69,15 @@ def blueprint(backend: Backend) -> Blueprint:
     @bp.get("/maps/<map_id>/entries/<key_hex>")
     def show(map_id: str, key_hex: str) -> Response:
         number = arguments.map_id(map_id)
+        at = arguments.words("at")
         with open_map(backend.client, backend.btfs, number) as opened:
             key = key_bytes(opened, key_hex)
+            series = _series(backend, opened)
+            if at:
+                if series is None:
+                    raise NoSuchSeries(opened.facts.name or f"map {number}")
+                kept = moments.find(backend.past.timeline(), series.id, at)
+                return as_response(redirect(f"/snapshots/{kept.ref}/entries/{key.hex()}", code=303))
             sheet = look_up(opened, key)
             table = sheet.table
             return page_or_fragment(
@@ -77,6 +87,7 @@ def blueprint(backend: Backend) -> Blueprint:
                 edited=edited(backend.client, number),
                 permits=permits(backend.client, number),
                 key_hex=key.hex(),
+                story=f"/series/{series.id}/entries/{key.hex()}" if series else "",
                 parts=parts(table),
                 json=json_text(sheet),
                 notes=list(sheet.notes),
@@ -87,6 +98,17 @@ def blueprint(backend: Backend) -> Blueprint:
             )
 
     return bp
+
+
+def _series(backend: Backend, opened: OpenMap) -> SeriesFacts | None:
+    """The series that a live map is in; None where there is no history of it yet, or none that can be read."""
+    timeline = backend.past.timeline_or_none()
+    if timeline is None:
+        return None
+    try:
+        return series_now(opened.facts.id, opened.facts.name, opened.facts.type, timeline)
+    except HistoryError:
+        return None
 
 
 def key_bytes(opened: OpenMap, text: str) -> bytes:

@@ -449,6 +449,12 @@ def test_one_entry_of_a_moment(blob: bytes, recorder: Recording, editor: LocalCl
         assert editor.get(f"/snapshots/{ref}/entries/ff000000").status_code == 404
         for bad in ("02", "zz000000", "0200 000"):
             assert editor.get(f"/snapshots/{ref}/entries/{bad}").status_code == 400
+        # The same by the live map's address, and from it to the entry's story.
+        then = editor.get(f"/maps/{map_id}/entries/02000000?at={ref}")
+        assert then.status_code == 303
+        assert then.headers["Location"] == f"/snapshots/{ref}/entries/02000000"
+        assert editor.get(f"/maps/{map_id}/entries/02000000?at=2001-01-01").status_code == 404
+        assert ">Its story</a>" in editor.get(f"/maps/{map_id}/entries/02000000").text
 
 
 def test_the_first_page_of_a_large_snapshot_opens_few_chunks(
