@@ -93,7 +93,7 @@ def churn(part: float, counting: float) -> Callable[[Simulated, Rng], None]:
         n, width = of.keys.shape
         some = max(1, int(n * part))
         stay = np.ones(n, bool)
-        stay[rng.integers(0, n, some)] = False
+        stay[rng.choice(n, some, replace=False)] = False
         fresh = in_order(rng.integers(0, 256, (some, width), np.uint8))
         values = np.zeros((len(fresh), of.values.shape[1]), np.uint8)
         values[:, :4] = rng.integers(1, 256, (len(fresh), 4))

@@ -25,9 +25,9 @@
 
   function short(number) {
     var size = Math.abs(number);
-    var units = [[1e12, "T"], [1e9, "G"], [1e6, "M"], [1e3, "k"]];
+    var units = [[1e18, "E"], [1e15, "P"], [1e12, "T"], [1e9, "G"], [1e6, "M"], [1e3, "k"]];
     for (var at = 0; at < units.length; at++) {
-      if (size >= units[at][0] * 10) return Number((number / units[at][0]).toPrecision(4)) + units[at][1];
+      if (size >= units[at][0] * (units[at][0] < 1e15 ? 10 : 1)) return Number((number / units[at][0]).toPrecision(6)) + units[at][1];
     }
     return String(Number(number.toPrecision(5)));
   }
@@ -64,12 +64,12 @@
       { label: points.field, scale: "y", stroke: colour("--accent"), width: 1.5, paths: rate ? undefined : uPlot.paths.stepped({ align: 1 }),
         points: { size: 5, fill: colour("--sheet") }, value: function (_, at) { return thousands(at); } }
     ];
-    var axes = [Object.assign({ values: ticks, space: 70 }, axis), Object.assign({ scale: "y", size: 64, values: function (_, ticks) { return ticks.map(short); } }, axis)];
+    var axes = [Object.assign({ values: ticks, space: 70 }, axis), Object.assign({ scale: "y", size: 80, values: function (_, ticks) { return ticks.map(short); } }, axis)];
     var scales = { x: { time: true }, y: {} };
     if (rate) {
       data.push(points.per_second);
       series.push({ label: "per second", scale: "rate", stroke: colour("--mod"), width: 1.5, dash: [5, 4], points: { size: 5, fill: colour("--sheet") }, value: function (_, at) { return thousands(at); } });
-      axes.push(Object.assign({ scale: "rate", side: 1, size: 64, values: function (_, ticks) { return ticks.map(short); } }, axis, { grid: { show: false } }));
+      axes.push(Object.assign({ scale: "rate", side: 1, size: 80, values: function (_, ticks) { return ticks.map(short); } }, axis, { grid: { show: false } }));
       scales.rate = {};
     }
     if (drawn) drawn.destroy();

@@ -1,18 +1,40 @@
 #!/bin/bash
-# All tests, the quick ones first: what is broken should show early. The broker's slow ones, each some minutes of hammering
-# at one process, run beside all others.
+# All tests, in three rows beside each other, each with its quick ones first. Only the first row uses the demo and the browser: a
+# host has room for one demo. The second is minutes of hammering at one process, the third needs nothing but itself.
 set -euo pipefail
 python=.venv/bin/python
+hammered="tests/broker tests/recorder"
+apart="tests/broker tests/btf tests/columns tests/history tests/hostile tests/maps tests/recorder tests/uapi tests/wire"
+serving="tests/cli tests/history tests/hostile tests/web"
+quick="not slow and not browser and not container"
+slow="slow and not browser and not container"
 mkdir -p build
-"$python" -m pytest -q -m "slow" tests/broker "$@" >build/broker-slow.log 2>&1 &
-hammering=$!
-trap 'kill "$hammering" 2>/dev/null || true' EXIT
-"$python" -m pytest -q -m "not slow and not browser and not container" "$@"
-"$python" -m pytest -q -m "slow and not browser and not container" --ignore=tests/broker "$@"
+
+# shellcheck disable=SC2086
+hammering() { "$python" -m pytest -q -m "$slow" $hammered "$@"; }
+
+# shellcheck disable=SC2086
+by_itself() {
+  "$python" -m pytest -q -m "$quick" $apart "$@"
+  "$python" -m pytest -q -m "$slow" $serving "$@"
+}
+
+without() { for folder in $1; do printf -- '--ignore=%s\n' "$folder"; done; }
+
+beside=()
+for row in hammering by_itself; do
+  (set -e; "$row" "$@") >"build/$row.log" 2>&1 &
+  beside+=($!)
+done
+trap 'kill "${beside[@]}" 2>/dev/null || true' EXIT
+mapfile -t elsewhere < <(without "$apart")
+"$python" -m pytest -q -m "$quick" "${elsewhere[@]}" "$@"
+mapfile -t elsewhere < <(without "$hammered $serving")
+"$python" -m pytest -q -m "$slow" "${elsewhere[@]}" "$@"
 "$python" -m pytest -q -m "browser and not container" "$@"
 "$python" -m pytest -q -m "container" "$@"
 status=0
-wait "$hammering" || status=$?
+for job in "${beside[@]}"; do wait "$job" || status=$?; done
 trap - EXIT
-cat build/broker-slow.log
+cat build/hammering.log build/by_itself.log
 exit "$status"

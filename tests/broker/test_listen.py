@@ -118,8 +118,9 @@ def test_t11_a_stranger_who_gets_at_the_socket_is_turned_away(broker: Running) -
     assert any(event["event"] == "stranger" and event["uid"] == STRANGER_UID for event in broker.events())
 
 
-def test_the_recorder_may_not_ask_who_holds_what(broker: Running) -> None:
-    assert as_account(RECORDER_UID, lambda: connect(broker.settings.socket).holders()) == BrokerClosed.__name__
+def test_the_recorder_may_not_ask_whose_a_session_is(broker: Running) -> None:
+    asked = as_account(RECORDER_UID, lambda: connect(broker.settings.socket).session("x" * 43, passive=True))
+    assert asked == BrokerClosed.__name__
     assert any(event["event"] == "not_allowed" for event in broker.events())
 
 

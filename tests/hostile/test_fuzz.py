@@ -83,6 +83,9 @@ def encoded(value: str | bytes) -> str:
 
 def check(client: FlaskClient, path: str, headers: dict[str, str] | None = None) -> None:
     answer = client.get(path, headers=headers or {})
+    if answer.status_code == 503:  # nobody records here, and some pages ask the recorder
+        assert "recorder does not answer" in answer.text, (path[:300], answer.text[-500:])
+        return
     assert answer.status_code < 500, (path[:300], answer.text[-500:])
     assert answer.status_code in {200, 204, 303, 308, 400, 401, 403, 404, 405, 409, 410, 414, 422, 429}, (
         path[:300],
@@ -99,6 +102,7 @@ def check(client: FlaskClient, path: str, headers: dict[str, str] | None = None)
     answer.close()
 
 
+@pytest.mark.slow
 def test_each_parameter_with_each_value(
     someone: FlaskClient, maps: list[int], caplog: pytest.LogCaptureFixture
 ) -> None:
