@@ -43,7 +43,7 @@ build/dev.stamp: requirements/dev.txt build/setup.stamp
 	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes -r requirements/dev.txt
 	@touch $@
 
-.PHONY: help setup run test test-fast lint fmt bench screenshots lock image clean
+.PHONY: help setup run test test-fast lint fmt bench bench-month screenshots lock image clean
 setup: packages-run ## the environment: .venv/bin/bpf-atlas works afterwards
 	@$(MAKE) --no-print-directory build/setup.stamp demo-objects byte-code
 
@@ -77,6 +77,9 @@ fmt: dev ## put the code into shape
 
 bench: dev ## the benchmark table: ratios, side by side in one run; build/bench.json
 	$(SUDO) $(BIN)/python -m bench
+
+bench-month: dev ## a simulated month of 60 maps, a snapshot of each a minute when it changed (about 15 minutes)
+	$(SUDO) $(BIN)/python -m bench.month
 
 screenshots: dev ## pictures of the screens, with the demo's data, into docs/img
 	$(SUDO) $(BIN)/python tools/screenshots.py

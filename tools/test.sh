@@ -1,6 +1,6 @@
 #!/bin/bash
-# All tests, in three rows beside each other, each with its quick ones first. Only the first row uses the demo and the browser: a
-# host has room for one demo. The second is minutes of hammering at one process, the third needs nothing but itself.
+# All tests, in three rows beside each other. Only the first row uses the demo and the browser: a host has room for one demo. The
+# second is pages without a browser, then minutes of hammering at one process; the third needs nothing but itself.
 set -euo pipefail
 python=.venv/bin/python
 hammered="tests/broker tests/recorder"
@@ -11,7 +11,10 @@ slow="slow and not browser and not container"
 mkdir -p build
 
 # shellcheck disable=SC2086
-hammering() { "$python" -m pytest -q -m "$slow" $hammered "$@"; }
+hammering() {
+  "$python" -m pytest -q -m "$quick" tests/web "$@"
+  "$python" -m pytest -q -m "$slow" $hammered "$@"
+}
 
 # shellcheck disable=SC2086
 by_itself() {
@@ -27,7 +30,7 @@ for row in hammering by_itself; do
   beside+=($!)
 done
 trap 'kill "${beside[@]}" 2>/dev/null || true' EXIT
-mapfile -t elsewhere < <(without "$apart")
+mapfile -t elsewhere < <(without "$apart tests/web")
 "$python" -m pytest -q -m "$quick" "${elsewhere[@]}" "$@"
 mapfile -t elsewhere < <(without "$hammered $serving")
 "$python" -m pytest -q -m "$slow" "${elsewhere[@]}" "$@"

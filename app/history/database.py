@@ -33,6 +33,8 @@ from app.history.tables import HEAD
 
 PAGE_BYTES = 4096
 """Blobs of some ten KiB are what it mostly holds."""
+RESERVE_BYTES, RESERVE_PART = 32 << 20, 8
+"""What snapshots leave free on a disk, or this part of a small one: edits are refused where they cannot be recorded."""
 WAIT_MS = 10_000
 KNOWN = (HEAD,)
 """Schemas that this release can bring up to date, the newest last."""
@@ -96,6 +98,20 @@ class Database:
             raise DatabaseUnusable(self.shown, str(problem.orig)) from problem
         except TORN as problem:
             raise DatabaseUnusable(self.shown, str(problem)) from problem
+
+    def check_room(self, wanted_bytes: int) -> None:
+        """Raises  DatabaseUnusable where so many bytes would take what others on SQLite's disk need, the audit log above all"""
+        if not self.is_sqlite:
+            return
+        disk = os.statvfs(self.path.parent)
+        left, all_of_it = disk.f_bavail * disk.f_frsize, disk.f_blocks * disk.f_frsize
+        reserve = min(RESERVE_BYTES, all_of_it // RESERVE_PART)
+        # Twice: in the write-ahead log first, then in its place.
+        if left < 2 * wanted_bytes + reserve:
+            raise DatabaseUnusable(
+                self.shown,
+                f"its disk is nearly full: {left:,} bytes are left, of which {reserve:,} stay free for the audit log",
+            )
 
     def size_bytes(self) -> int:
         """What it takes on disk."""
@@ -238,6 +254,8 @@ def schema_of(database: Database) -> str:
 def _parsed(url: str) -> Any:
     try:
         parsed = make_url(url)
+        if parsed.drivername in {"postgres", "postgresql"}:  # as people write it
+            parsed = parsed.set(drivername="postgresql+psycopg")
         parsed.get_dialect().import_dbapi()
     except (ArgumentError, NoSuchModuleError, ImportError) as problem:
         raise DatabaseUnusable(_shown(url), f"{problem}: {_ADDRESSES}") from problem

@@ -20,6 +20,8 @@ from app.history.snapshots import About, Draft, Kept
 from app.history.tables import Meta, Root, Snapshot
 
 MOST_LABEL_CHARS = 200
+ROW_BYTES = 64 << 10
+"""What the rows of a snapshot take beside its chunks, at the most: some pages of each table and index."""
 
 
 class Writer(History):
@@ -75,6 +77,7 @@ class Writer(History):
             return self._keep(made, about)
 
     def _keep(self, made: Draft, about: About) -> Kept:
+        self.database.check_room(sum(len(each.encoded.data) for each in made.new.values()) + ROW_BYTES)
         with self.database.writing() as connection:
             kept = snapshots.commit(connection, made, about)
             found = series.load(connection, about.series_id)

@@ -17,7 +17,13 @@ _LATE = (
     "zstandard",
     "tomllib",
 )
-_POSTGRESQL = ("sqlalchemy.dialects.postgresql.psycopg", "alembic.ddl.postgresql", "psycopg", "psycopg.types", "ctypes.util")
+_POSTGRESQL = (
+    "sqlalchemy.dialects.postgresql.psycopg",
+    "alembic.ddl.postgresql",
+    "psycopg",
+    "psycopg.types",
+    "ctypes.util",
+)
 
 
 def preload(database_url: str) -> None:
@@ -25,7 +31,7 @@ def preload(database_url: str) -> None:
     for package in (history, timeline, maps, columns):
         for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
             importlib.import_module(module.name)
-    for name in (*_LATE, *(_POSTGRESQL if database_url.startswith("postgresql") else ())):
+    for name in (*_LATE, *(_POSTGRESQL if database_url.startswith("postgres") else ())):
         try:
             importlib.import_module(name)
         except ImportError:

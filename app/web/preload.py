@@ -35,7 +35,7 @@ def preload(database_url: str) -> None:
         for found in pkgutil.walk_packages(package.__path__, f"{room}."):
             if not found.name.endswith("__main__"):
                 importlib.import_module(found.name)
-    for name in (*LATE, *(POSTGRESQL if database_url.startswith("postgresql") else ())):
+    for name in (*LATE, *(POSTGRESQL if database_url.startswith("postgres") else ())):
         try:
             importlib.import_module(name)
         except ModuleNotFoundError:

@@ -191,7 +191,7 @@ def _with_log(copy: Path, log: bytearray) -> Path:
     return copy
 
 
-@pytest.mark.parametrize("turns", [4, pytest.param(50, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("turns", [4, pytest.param(25, marks=pytest.mark.slow)])
 def test_a_torn_log_leaves_a_whole_history(tmp_path: Path, turns: int) -> None:
     seen = 0
     for what, path in torn_copies(tmp_path, np.random.default_rng(turns), turns):

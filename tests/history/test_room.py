@@ -42,6 +42,23 @@ def check(history: History, wanted: dict[int, dict[bytes, bytes]]) -> None:
         assert list(verify(connection)) == []
 
 
+def test_what_others_need_is_left_free(small_disk: Path) -> None:
+    rng = np.random.default_rng(1)
+    keys, _ = table(4000, 8)
+    with closing(Writer(open_writing(sqlite_url(small_disk / "history.db")))) as writer:
+
+        def fill() -> None:
+            for turn in range(1, 900):
+                snapshot(writer, keys, rng.integers(0, 256, (len(keys), 32), np.uint8), at_ns=turn * SECOND_NS)
+
+        with pytest.raises(DatabaseUnusable, match=r"its disk is nearly full: .* stay free for the audit log"):
+            fill()
+        free = os.statvfs(small_disk)
+        assert free.f_bavail * free.f_frsize >= (4 << 20) // 8
+        kept = writer.snapshots(limit=1)[0]
+        assert len(writer.entries(kept)) == 4000
+
+
 def test_a_full_disk_loses_nothing(small_disk: Path) -> None:
     filler = small_disk / "somebody else's"
     filler.write_bytes(bytes(1 << 20))

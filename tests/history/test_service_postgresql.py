@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.kernel, pytest.mark.slow]
 def test_snapshots_of_a_live_map_go_to_postgresql_and_come_back(
     fresh_postgresql: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    env = {"BPF_ATLAS_DATABASE_URL": fresh_postgresql}
+    env = {"BPF_ATLAS_DATABASE_URL": fresh_postgresql.replace("+psycopg", "")}  # as people write it
     for name, value in env.items():
         monkeypatch.setenv(name, value)
     spec = MapSpec(type=BpfMapType.HASH, key_size=4, value_size=8, max_entries=4, name=b"pg_map")
