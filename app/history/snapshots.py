@@ -209,10 +209,13 @@ class _Work:
         self.ids: dict[bytes, int] = {}
         self._names: dict[int, bytes] = {}
         self._first: list[bytes] = []
+        self._places: dict[bytes, int] = {}
         if self._previous is not None:
             self._names = chunks.addresses_of(connection, self._previous.chunk_ids)
             self.ids = {name: number for number, name in self._names.items()}
             self._first = [row.tobytes() for row in self._previous.first]
+            key_ids = self._previous.key_ids.tolist()
+            self._places = {self._names[each]: place for place, each in enumerate(key_ids) if each}
 
     def run(self, ends: list[int], moment: Callable[[], None]) -> Iterator[tuple[bytes, bytes, list[NewChunk]]]:
         """(address of keys, address of values, chunks that are new) of each piece, in order."""
@@ -246,7 +249,7 @@ class _Work:
         key_name = address(keys) if keys.size else roots.NONE
         value_name = address(values) if values.size else roots.NONE
         new = [size > 0 and name not in self.ids for size, name in ((keys.size, key_name), (values.size, value_name))]
-        at = self._counterpart(keys) if any(new) else None
+        at = self._counterpart(keys, key_name) if any(new) else None
         # What is not new need not stay in memory; keys are wanted to find out where values went.
         empty = np.zeros((0, 0), np.uint8)
         return _Piece(
@@ -301,10 +304,12 @@ class _Work:
             new.append(self._chunk(piece.value_name, piece.values, value_base, found, source))
         return piece.key_name, piece.value_name, new
 
-    def _counterpart(self, keys: Bytes2d) -> int | None:
-        """The previous piece that a piece probably replaces."""
+    def _counterpart(self, keys: Bytes2d, key_name: bytes) -> int | None:
+        """The previous piece that a piece replaces: the one with the same keys, or else probably the one in its place."""
         if self._previous is None or not len(self._previous):
             return None
+        if key_name in self._places:
+            return self._places[key_name]
         return max(bisect.bisect_right(self._first, keys[0, : roots.PREFIX_BYTES].tobytes()) - 1, 0)
 
     def _chunk(

@@ -45,6 +45,7 @@ STRETCHED = 1.5
 OLDEST = 500
 """Snapshots that go at once when the disk is short."""
 WAL_BYTES = 16 << 20
+FAULT_S = 3600.0
 IDLE_S = 0.25
 
 
@@ -63,6 +64,8 @@ class Recorded:
     settled: bool = False
     """It is frozen and kept: nothing can change any more."""
     why_not: str = ""
+    fault: str = ""
+    """A bug of ours that it met; tried again after a while."""
 
 
 @dataclass(slots=True)
@@ -193,7 +196,9 @@ class Recorder:
             since_ns=self.since_ns,
             maps=len(recorded),
             left_out=tuple(
-                (naming.title(each.series.of), each.why_not) for each in list(self.maps.values()) if each.why_not
+                (naming.title(each.series.of), each.why_not or each.fault)
+                for each in list(self.maps.values())
+                if each.why_not or each.fault
             ),
             cpu_share=self.cpu.used_share,
             cpu_budget=self.cpu.share,
@@ -281,7 +286,17 @@ class Recorder:
         except DatabaseUnusable:
             self.failed += 1
             raise
-        self.problem = ""
+        except AppError:
+            raise
+        except Exception as bug:  # one met at a single map must not end the record of all others; it is logged whole
+            log.exception("map #%s", one.row.facts.id)
+            one.fault = (
+                f"the recorder failed at it ({type(bug).__name__}), and tries again in an hour; its log says how"
+            )
+            one.due_s = now_s + FAULT_S
+            self.failed += 1
+            return
+        self.problem = one.fault = ""
         if kept is not None:
             self.taken += 1
         self._checked[one.series.id] = time.time_ns() if kept is None else kept.taken_ns

@@ -156,3 +156,18 @@ def test_a_delta_gives_back_its_rows(data: st.DataObject, n: int, m: int, width:
     plain = codec.encode(rows)
     if width:
         assert (codec.decode(plain.codec, plain.data, width, rows.nbytes) == rows).all()
+
+
+def test_keys_that_begin_alike_beyond_a_list_s_prefix(writer: Writer) -> None:
+    keys, values = table(30_000, 4, 24)
+    keys = np.concatenate([np.full((len(keys), 36), ord("/"), np.uint8), keys], axis=1)
+    snapshot(writer, keys, values)
+    values[::50, 3] += 1
+    second = snapshot(writer, keys, values, at_ns=2 * SECOND_NS)
+    found = writer.entries(second)
+    assert as_dict(found.keys, found.values) == as_dict(keys, values)
+    assert writer.value(second, keys[17].tobytes()) == values[17].tobytes()
+    stay = np.arange(len(keys)) % 1000 != 5
+    third = snapshot(writer, keys[stay], values[stay], at_ns=3 * SECOND_NS)
+    found = writer.entries(third)
+    assert as_dict(found.keys, found.values) == as_dict(keys[stay], values[stay])

@@ -11,6 +11,7 @@ import pytest
 from app.history import retention
 from app.history.verify import verify
 from app.maps.catalog import MapRow
+from app.maps.opening import OpenMap
 from app.recorder import record
 from app.recorder.record import Recorder
 from app.recorder.rules import Pace, Rules
@@ -102,6 +103,31 @@ def test_a_map_that_goes_away_meanwhile_is_no_problem(bench: Bench) -> None:
     bench.minute()
     assert map_id not in bench.recorder.maps
     assert bench.recorder.problem == ""
+
+
+def test_a_bug_met_at_one_map_leaves_the_others_alone(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    other = replace(SPEC, name=b"rec_other")
+    with live_map(SPEC, [(u32(1), u64(1))]) as fd, live_map(other, [(u32(1), u64(1))]) as beside:
+        bad, good = map_info(fd).id, map_info(beside).id
+        whole = record.taking.take
+
+        def failing(writer: object, opened: OpenMap, *more: object, **options: object) -> object:
+            if opened.facts.id == bad:
+                raise ValueError("a bug")
+            return whole(writer, opened, *more, **options)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(record.taking, "take", failing)
+        bench.minute()
+        bench.minute()
+        assert len(bench.snapshots(good)) == 1
+        assert [why for _, why in bench.recorder.facts().left_out if "failed at it (ValueError)" in why]
+        assert len([each for each in caplog.records if each.exc_info]) == 1  # not once a minute
+        monkeypatch.setattr(record.taking, "take", whole)
+        bench.minute(3700)
+        assert len(bench.snapshots(bad)) == 1
+        assert bench.recorder.maps[bad].fault == ""
 
 
 def test_intervals_stretch_when_the_budget_is_short_and_it_says_so(bench: Bench) -> None:
