@@ -13,6 +13,7 @@ _LATE = (
     "alembic.ddl.sqlite",
     "alembic.operations.batch",
     "encodings.idna",
+    "numpy.ma",  # numpy.unique looks for it
     "xxhash",
     "zstandard",
     "tomllib",

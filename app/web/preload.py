@@ -19,7 +19,7 @@ LATE = (
     "json", "ipaddress", "zoneinfo", "dataclasses", "uuid", "enum", "datetime", "_strptime", "traceback", "linecache",
     "tokenize", "concurrent.futures.thread", "mimetypes", "html", "random", "secrets", "statistics", "unicodedata",
     "encodings.idna", "encodings.ascii", "encodings.latin_1", "encodings.utf_8", "encodings.unicode_escape", "stringprep",
-    "sqlalchemy.dialects.sqlite.pysqlite", "zstandard", "xxhash",
+    "sqlalchemy.dialects.sqlite.pysqlite", "zstandard", "xxhash", "numpy.ma",
     "alembic.ddl.sqlite", "alembic.operations.batch",
     "email.message", "email.utils", "http.cookies", "urllib.request", "multiprocessing.util",
 )  # fmt: skip
