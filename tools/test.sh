@@ -29,7 +29,8 @@ for row in hammering by_itself; do
   (set -e; "$row" "$@") >"build/$row.log" 2>&1 &
   beside+=($!)
 done
-trap 'kill "${beside[@]}" 2>/dev/null || true' EXIT
+# What fails in the first row ends the others, too: each is a shell with one session of tests below it.
+trap 'for job in "${beside[@]}"; do pkill -P "$job" || true; kill "$job" 2>/dev/null || true; done' EXIT
 mapfile -t elsewhere < <(without "$apart tests/web")
 "$python" -m pytest -q -m "$quick" "${elsewhere[@]}" "$@"
 mapfile -t elsewhere < <(without "$hammered $serving")
