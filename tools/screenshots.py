@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 import re
 import signal
 import socket
@@ -54,7 +55,7 @@ def main() -> None:
         person = browser.new_context()
         page = person.new_page()
         page.goto(link)
-        for looks in (read, edit):
+        for looks in (read, look_back, edit):
             if looks is edit:
                 begin_writing(page, origin)
             for size, (width, height) in SIZES.items():
@@ -118,6 +119,27 @@ def read(page: Page, origin: str, out: Path, suffix: str) -> None:
     shoot(page, out / f"schema-{suffix}.png")
 
 
+def look_back(page: Page, origin: str, out: Path, suffix: str) -> None:
+    """The history: all of it, one map's, a comparison, one key over time."""
+    page.goto(f"{origin}/snapshots")
+    shoot(page, out / f"history-{suffix}.png")
+    page.goto(f"{origin}/")
+    map_id = find_map(page)
+    page.goto(f"{origin}/maps/{map_id}/history")
+    shoot(page, out / f"timeline-{suffix}.png")
+    listed = page.request.get(f"{origin}/api/v1/snapshots?map={map_id}&limit=6").json()["snapshots"]
+    new, old = listed[0]["ref"], listed[-1]["ref"]
+    page.goto(f"{origin}/diff?a={old}&b={new}")
+    shoot(page, out / f"diff-{suffix}.png")
+    page.goto(f"{origin}/maps/{map_id}?sort=-value.packets")
+    entry = page.locator(f'tbody a[href^="/maps/{map_id}/entries/"]').first.get_attribute("href")
+    page.goto(
+        f"{origin}/series/{listed[0]['series']['id']}/entries/{(entry or '').rpartition('/')[2]}?field=value.packets"
+    )
+    page.locator("#chart canvas").wait_for()
+    shoot(page, out / f"story-{suffix}.png")
+
+
 def find_map(page: Page, name: str = MAP) -> int:
     """Id of one of the demo's maps."""
     row = page.locator("tbody tr").filter(has_text=f"bpf-atlas-demo/{name}")
@@ -150,7 +172,9 @@ def service() -> Iterator[str]:
             f"{data}/atlas",
         ]
         Path(data).chmod(0o755)
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+        # Some history within the time that there is: a look each three seconds, whatever that costs.
+        environment = {**os.environ, "BPF_ATLAS_RECORD_SECONDS": "3", "BPF_ATLAS_HISTORY_CPU_PERCENT": "50"}
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=environment)
         try:
             yield wait_for_link(process)
         finally:

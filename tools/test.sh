@@ -3,16 +3,19 @@
 # second is pages without a browser, then minutes of hammering at one process; the third needs nothing but itself.
 set -euo pipefail
 python=.venv/bin/python
-hammered="tests/broker tests/recorder"
+hammered="tests/broker"
+past="tests/web/test_api_snapshots.py tests/web/test_diff.py tests/web/test_restore.py tests/web/test_snapshots.py tests/web/test_story.py"
 apart="tests/broker tests/btf tests/columns tests/history tests/hostile tests/maps tests/recorder tests/uapi tests/wire"
 serving="tests/cli tests/history tests/hostile tests/web"
 quick="not slow and not browser and not container"
 slow="slow and not browser and not container"
 mkdir -p build
 
-# shellcheck disable=SC2086
+without() { for folder in $1; do printf -- '--ignore=%s\n' "$folder"; done; }
+
+# shellcheck disable=SC2046,SC2086
 hammering() {
-  "$python" -m pytest -q -m "$quick" tests/web "$@"
+  "$python" -m pytest -q -m "$quick" tests/web $(without "$past") "$@"
   "$python" -m pytest -q -m "$slow" $hammered "$@"
 }
 
@@ -21,8 +24,6 @@ by_itself() {
   "$python" -m pytest -q -m "$quick" $apart "$@"
   "$python" -m pytest -q -m "$slow" $serving "$@"
 }
-
-without() { for folder in $1; do printf -- '--ignore=%s\n' "$folder"; done; }
 
 beside=()
 for row in hammering by_itself; do
@@ -33,6 +34,8 @@ done
 trap 'for job in "${beside[@]}"; do pkill -P "$job" || true; kill "$job" 2>/dev/null || true; done' EXIT
 mapfile -t elsewhere < <(without "$apart tests/web")
 "$python" -m pytest -q -m "$quick" "${elsewhere[@]}" "$@"
+# shellcheck disable=SC2086
+"$python" -m pytest -q -m "$quick" $past "$@"
 mapfile -t elsewhere < <(without "$hammered $serving")
 "$python" -m pytest -q -m "$slow" "${elsewhere[@]}" "$@"
 "$python" -m pytest -q -m "browser and not container" "$@"
