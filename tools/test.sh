@@ -6,7 +6,7 @@ python=.venv/bin/python
 hammered="tests/broker"
 past="tests/web/test_api_snapshots.py tests/web/test_diff.py tests/web/test_restore.py tests/web/test_snapshots.py tests/web/test_story.py"
 apart="tests/broker tests/btf tests/columns tests/history tests/hostile tests/maps tests/recorder tests/uapi tests/wire"
-serving="tests/cli tests/history tests/hostile tests/web"
+serving="tests/cli tests/history tests/hostile tests/recorder tests/web"
 quick="not slow and not browser and not container"
 slow="slow and not browser and not container"
 mkdir -p build
@@ -21,7 +21,7 @@ hammering() {
 
 # shellcheck disable=SC2086
 by_itself() {
-  "$python" -m pytest -q -m "$quick" $apart "$@"
+  "$python" -m pytest -q -m "$quick" $apart $past "$@"
   "$python" -m pytest -q -m "$slow" $serving "$@"
 }
 
@@ -34,8 +34,6 @@ done
 trap 'for job in "${beside[@]}"; do pkill -P "$job" || true; kill "$job" 2>/dev/null || true; done' EXIT
 mapfile -t elsewhere < <(without "$apart tests/web")
 "$python" -m pytest -q -m "$quick" "${elsewhere[@]}" "$@"
-# shellcheck disable=SC2086
-"$python" -m pytest -q -m "$quick" $past "$@"
 mapfile -t elsewhere < <(without "$hammered $serving")
 "$python" -m pytest -q -m "$slow" "${elsewhere[@]}" "$@"
 "$python" -m pytest -q -m "browser and not container" "$@"
