@@ -11,6 +11,7 @@ import shutil
 import socket
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from app.cli.supervise import Part, Supervisor
 from app.errors import BadSetting, UsageError
 from app.settings import PREFIX, Settings, from_environment
 
+RECORDER_S = 10.0
 MALLOC = {"MALLOC_ARENA_MAX": "2", "MALLOC_MMAP_THRESHOLD_": str(1 << 20)}
 """For glibc in the service's processes: what a sort took goes back to the system, not to one of 32 threads' heaps."""
 
@@ -87,7 +89,9 @@ def serve(settings: Settings, *, demo: bool) -> None:
         try:
             supervisor.start(Part("broker", ["-m", "app.broker", *data]), is_ready=lambda: _answers(settings))
             if not settings.is_alone:
-                supervisor.start(Part("recorder", ["-m", "app.recorder", *data]), is_ready=lambda: True)
+                recorder = Part("recorder", ["-m", "app.recorder", *data])
+                supervisor.start(recorder, is_ready=lambda: True)
+                _wait_for(recorder, settings)
             web = ["-m", "app.web", "--listen-fd", str(listener.fileno()), *data]
             supervisor.start(Part("web", web, pass_fds=(listener.fileno(),)), is_ready=lambda: _healthy(shown))
             if demo:
@@ -167,6 +171,15 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def _wait_for(recorder: Part, settings: Settings) -> None:
+    """Until the recorder can be asked, or is found to have ended: without it maps can still be looked at."""
+    until_s = time.monotonic() + RECORDER_S
+    while time.monotonic() < until_s and recorder.process is not None and recorder.process.poll() is None:
+        if listens(settings.recorder_socket):
+            return
+        time.sleep(0.05)
 
 
 def _answers(settings: Settings) -> bool:
