@@ -410,7 +410,7 @@ def as_nobody(url: str) -> str:
         return file.read().decode()
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes somebody else")
+@pytest.mark.kernel  # only root becomes somebody else
 @pytest.mark.parametrize("how", ["alive", "killed", "closed"])
 @pytest.mark.parametrize("mode", [0o755, 0o777])
 def test_another_user_reads_but_does_not_write(how: str, mode: int) -> None:

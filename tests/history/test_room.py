@@ -20,7 +20,7 @@ from app.history.verify import verify
 from app.history.writer import Writer
 from tests.history.made import SECOND_NS, as_dict, snapshot, table
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk takes root")
+pytestmark = pytest.mark.kernel  # mounting a small disk takes root
 
 
 @pytest.fixture
