@@ -13,6 +13,7 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 
 from app.uapi.syscall import map_delete, map_update
 from tests.columns import kernel_maps
+from tests.demo_fixture import eventually
 from tests.functional.conftest import Service, Visitor, Windows
 from tests.web import conftest
 from tests.web.recorded import FLOWS, MINUTE_NS, Recorded, flow, flow_key, flows, recorded
@@ -125,8 +126,7 @@ def test_a_chart_is_drawn_in_the_colours_of_the_page(opened: Windows, shown: Sho
 
     light = marker()
     visitor.page.emulate_media(color_scheme="dark")
-    visitor.page.wait_for_timeout(100)
-    assert marker() != light
+    assert eventually(lambda: marker() != light)
     box = canvas.bounding_box()
     assert box is not None
     visitor.page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
