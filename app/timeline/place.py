@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from app.errors import AppError
 from app.history.database import Database, Upkeep, open_reading, open_writing
-from app.history.errors import DatabaseUnusable, NoHistory
+from app.history.errors import DatabaseUnusable
 from app.history.history import History
 from app.history.writer import Writer
 from app.settings import Settings
@@ -50,33 +49,3 @@ def writer(settings: Settings, host: str) -> Writer:
 def reader(settings: Settings) -> History:
     """The history to read. raises NoHistory, DatabaseUnusable, TooNew"""
     return History(open_reading(settings.history_url, Upkeep.NOBODY if settings.is_alone else Upkeep.RECORDER))
-
-
-def reader_or_none(settings: Settings) -> History | None:
-    """The history to read; None where there is none yet."""
-    try:
-        return reader(settings)
-    except NoHistory:
-        return None
-
-
-class HistoryLater:
-    """A history that may come to be while a process runs: opened when it is first asked for and there."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._found: History | None = None
-
-    def get(self) -> History:
-        """The history. raises NoHistory and what opening raises"""
-        if self._found is None:
-            self._found = reader(self._settings)
-        return self._found
-
-    def problem(self) -> str:
-        """Why there is none to be read; empty when there is."""
-        try:
-            self.get()
-        except AppError as problem:
-            return str(problem)
-        return ""
