@@ -81,6 +81,8 @@ class Settings:
     """A map is looked at so often, unless a rule says otherwise."""
     record_entries: int = 65_536
     """Maps of more entries are recorded by rule or by hand alone."""
+    record_memory_mib: int = 512
+    """Keys and values of one map that are read at once; encoding them takes up to three times as much."""
     record_rules: Path = Path("record.toml")
     """Which maps are recorded how often; a relative path is in the data directory."""
     history_cpu_percent: int = 1

@@ -24,6 +24,8 @@ from app.uapi.syscall import BatchOutcome
 BATCH_ENTRIES = 1 << 16
 """Entries asked for at once: long enough that the call costs nothing, short enough to stop between two."""
 SPARE_BYTES = 4 << 20
+UNCOUNTED_BYTES = 64 << 20
+"""Memory to begin with for a map whose entries the kernel does not count: what it may hold says little about what it does."""
 TWO_THREADS_FROM = 1 << 17
 """Entries from which a second thread pays for itself; see bench/ before changing."""
 
@@ -196,7 +198,8 @@ def _batched(
     reader: MapReader, kind: Kind, max_entries: int, expected: int | None, limit: int, progress: Progress
 ) -> tuple[Room, Completeness]:
     spare = _spare(reader)
-    total = min(max_entries if expected is None else expected + 64, limit) + BATCH_ENTRIES // 64 * spare // 64
+    uncounted = min(max_entries, UNCOUNTED_BYTES // (reader.key_size + reader.value_stride))
+    total = min(uncounted if expected is None else expected + 64, limit) + BATCH_ENTRIES // 64 * spare // 64
     hashed = kind.type in {BpfMapType.HASH, BpfMapType.LRU_HASH, BpfMapType.PERCPU_HASH, BpfMapType.LRU_PERCPU_HASH}
     try:
         if hashed and TWO_THREADS_FROM <= (expected or 0) <= limit:

@@ -91,7 +91,12 @@ class Jobs:
         """Snapshots of some maps."""
         if asked.trigger not in {"manual", "pre-edit"}:
             raise Declined(f"a snapshot that is asked for is manual or pre-edit, not {asked.trigger[:20]!r}")
-        request = Request(trigger=asked.trigger, author=asked.author[:100], label=asked.label[:200])
+        request = Request(
+            trigger=asked.trigger,
+            author=asked.author[:100],
+            label=asked.label[:200],
+            limit_bytes=self.recorder.limit_bytes,
+        )
 
         def work(job: Job) -> None:
             for map_id in asked.map_ids:

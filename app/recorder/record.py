@@ -27,7 +27,7 @@ from app.settings import MIB, Settings
 from app.timeline import naming, taking
 from app.timeline.errors import NotKept
 from app.timeline.naming import LiveMap
-from app.timeline.taking import Request, TooLarge
+from app.timeline.taking import Request, TooHeavy, TooLarge
 from app.uapi.errors import KernelError
 from app.wire.ask import Client
 from app.wire.recorder import RecorderFacts, Stretch
@@ -65,7 +65,7 @@ class Recorded:
     """It is frozen and kept: nothing can change any more."""
     why_not: str = ""
     fault: str = ""
-    """A bug of ours that it met; tried again after a while."""
+    """A bug of ours that it met, or too much to be read at once; tried again after a while."""
 
 
 @dataclass(slots=True)
@@ -270,11 +270,14 @@ class Recorder:
         one.due_s = one.due_s + interval_s if now_s - one.due_s < interval_s / 2 else now_s + interval_s
         try:
             with open_map(self.client, self.types(), one.row.facts.id) as opened:
-                request = Request(trigger="schedule", limit=one.pace.entries)
+                request = Request(trigger="schedule", limit=one.pace.entries, limit_bytes=self.limit_bytes)
                 kept = taking.take(self.writer, opened, one.series, self.boot_id, request)
                 one.settled = opened.facts.frozen
         except TooLarge as large:
             one.why_not = str(large)
+            return
+        except TooHeavy as heavy:
+            one.fault, one.due_s = str(heavy), now_s + FAULT_S
             return
         except NotKept as cannot:
             one.why_not = str(cannot)
@@ -300,6 +303,11 @@ class Recorder:
         if kept is not None:
             self.taken += 1
         self._checked[one.series.id] = time.time_ns() if kept is None else kept.taken_ns
+
+    @property
+    def limit_bytes(self) -> int:
+        """What is read at once of one map."""
+        return self.settings.record_memory_mib * MIB
 
     def types(self) -> Btfs:
         """Types of live maps."""

@@ -17,6 +17,7 @@ from app.timeline.errors import NotKept
 from app.timeline.kept_layout import to_keep
 
 MOST_ENTRIES = 1 << 26
+MOST_BYTES = 1 << 34
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +30,8 @@ class Request:
     label: str = ""
     limit: int = MOST_ENTRIES
     """Entries after which the reading stops."""
+    limit_bytes: int = MOST_BYTES
+    """The same in bytes of keys and values."""
 
 
 class TooLarge(NotKept):
@@ -38,6 +41,17 @@ class TooLarge(NotKept):
         super().__init__(
             "map", f"it has more than {limit:,} entries now; a rule may allow that, and by hand it can be done"
         )
+
+
+class TooHeavy(NotKept):
+    """It has more bytes than may be read at once."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        super().__init__("map", _heavy(limit_bytes))
+
+
+def _heavy(limit_bytes: int) -> str:
+    return f"it holds more than {limit_bytes >> 20:,} MiB now: BPF_ATLAS_RECORD_MEMORY_MIB may allow that"
 
 
 def take(
@@ -53,18 +67,19 @@ def take(
     """Read a map and keep what it holds; None where a scheduled one would tell nothing new.
 
     moment  called now and then while it is encoded
-    raises  NotKept for maps whose entries cannot be kept; TooLarge where a schedule's limit was met; DatabaseUnusable
+    raises  NotKept for maps whose entries cannot be kept; TooLarge or TooHeavy where a schedule's limit was met; DatabaseUnusable
     """
     if opened.kind.enumerate is Enumerate.RING:
         raise NotKept(opened.kind.label, "its records pass through, and are gone once their consumer has read them")
+    fitting = max(1, request.limit_bytes // max(opened.reader.key_size + opened.reader.value_stride, 1))
     try:
-        sheet = read_sheet(opened, limit=request.limit, progress=progress)
+        sheet = read_sheet(opened, limit=min(request.limit, fitting), progress=progress)
     except CannotList as cannot:
         raise NotKept(opened.kind.label, cannot.why) from cannot
     reading = sheet.reading
     scheduled = request.trigger == "schedule"
     if scheduled and reading.completeness is Completeness.CAPPED:
-        raise TooLarge(request.limit)
+        raise TooLarge(request.limit) if request.limit <= fitting else TooHeavy(request.limit_bytes)
     layout = to_keep(opened)
     layout_id = writer.layout_of(layout.body, layout.btf, layout.base_btf)
     last = writer.newest(series.id)
@@ -78,6 +93,8 @@ def take(
     ):
         return None
     notes = list(reading.notes)
+    if reading.completeness is Completeness.CAPPED and fitting < request.limit:
+        notes.append(_heavy(request.limit_bytes))
     if last is not None and reading.ended_at_ns < last.taken_ns:
         notes.append(f"the clock was set back since {last.ref}, which is older though its time is later")
     about = About(

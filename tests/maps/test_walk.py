@@ -226,6 +226,21 @@ def test_a_walk_that_is_always_sent_back_to_the_start_does_not_call_itself_compl
     assert len(reading) == 2
 
 
+def test_memory_is_made_for_what_an_uncounted_map_holds_not_for_what_it_might():
+    spec = MapSpec(
+        type=BpfMapType.LPM_TRIE,
+        key_size=8,
+        value_size=(4 << 20) - 512,
+        max_entries=100_000,
+        flags=BpfMapFlag.NO_PREALLOC,
+    )
+    entries = [(u32(32) + u32(number), bytes([number]) * spec.value_size) for number in range(1, 20)]
+    with live_map(spec, entries) as fd:
+        reader = reader_of(fd, spec)
+        reading = read_all(reader, kind_of(spec.type), max_entries=100_000, expected=None, limit=1 << 30)
+        assert as_dict(reading) == dict(entries)
+
+
 def test_a_trie_that_begins_anew_gives_each_key_once_and_ends(monkeypatch):
     spec = MapSpec(type=BpfMapType.LPM_TRIE, key_size=8, value_size=8, max_entries=1000, flags=BpfMapFlag.NO_PREALLOC)
     entries = [(u32(32) + number.to_bytes(4, "big"), u64(number)) for number in range(100)]

@@ -17,7 +17,7 @@ from app.recorder.record import Recorder
 from app.recorder.rules import Pace, Rules
 from app.timeline.series_settings import settings_of
 from app.uapi import syscall
-from app.uapi.enums import BpfMapType
+from app.uapi.enums import BpfMapFlag, BpfMapType
 from app.uapi.objects import map_info
 from app.uapi.syscall import MapSpec
 from app.wire import recorder as wire
@@ -71,6 +71,47 @@ def test_large_maps_wait_for_a_rule(bench: Bench) -> None:
         path.write_text('[[rule]]\nmaps = ["rec_large"]\nentries = 100_000\n')
         bench.minute()
         assert len(bench.snapshots(map_id)) == 1
+
+
+HUGE = MapSpec(
+    type=BpfMapType.LPM_TRIE,
+    key_size=8,
+    value_size=(4 << 20) - 512,
+    max_entries=100_000,
+    flags=BpfMapFlag.NO_PREALLOC,
+    name=b"rec_huge",
+)
+
+
+def huge_entries(count: int) -> list[tuple[bytes, bytes]]:
+    return [(u32(32) + u32(number + 1), bytes([number + 1]) * HUGE.value_size) for number in range(count)]
+
+
+def test_a_map_that_might_hold_hundreds_of_gigabytes_is_kept_when_it_does_not(bench: Bench) -> None:
+    with live_map(HUGE, huge_entries(2)) as fd:
+        map_id = map_info(fd).id
+        bench.minute()
+        assert bench.recorder.maps[map_id].fault == ""
+        (kept,) = bench.snapshots(map_id)
+        assert bench.recorder.writer.counts([kept.root_id])[kept.root_id] == 2
+
+
+def test_what_is_read_at_once_of_one_map_is_bounded_and_told(bench: Bench) -> None:
+    bench.recorder.settings = replace(bench.recorder.settings, record_memory_mib=16)
+    with live_map(HUGE, huge_entries(8)) as fd:
+        map_id = map_info(fd).id
+        bench.minute()
+        assert bench.snapshots(map_id) == []
+        ((_, why),) = bench.recorder.facts().left_out
+        assert "it holds more than 16 MiB now: BPF_ATLAS_RECORD_MEMORY_MIB" in why
+        looked_s = bench.recorder.maps[map_id].looked_s
+        bench.minute()
+        assert bench.recorder.maps[map_id].looked_s == looked_s  # not 16 MiB every minute for nothing
+        bench.jobs.take(wire.AskTake((map_id,), "manual", "", ""))
+        bench.minute()
+        (kept,) = bench.snapshots(map_id)
+        assert (kept.completeness, bench.recorder.writer.counts([kept.root_id])[kept.root_id]) == ("capped", 4)
+        assert "it holds more than 16 MiB now" in kept.notes
 
 
 def test_a_map_that_grows_under_it_is_left_for_a_rule_and_told_of(
