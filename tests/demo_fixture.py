@@ -9,13 +9,14 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.waiting import eventually
 
 ROOT = Path(__file__).resolve().parent.parent
 END_S = 30.0
@@ -29,16 +30,6 @@ def bpftool(*arguments: str) -> Any:
     """What ``bpftool -j`` says."""
     done = subprocess.run(["bpftool", "-j", *arguments], capture_output=True, text=True, check=True)
     return json.loads(done.stdout)
-
-
-def eventually(claim: Callable[[], bool], within_s: float = 10.0) -> bool:
-    """Whether the claim becomes true in time."""
-    end_s = time.monotonic() + within_s
-    while time.monotonic() < end_s:
-        if claim():
-            return True
-        time.sleep(0.1)
-    return claim()
 
 
 @dataclass

@@ -11,7 +11,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -160,16 +159,6 @@ def start(data: Path, *options: str, cwd: Path = ROOT) -> Service:
             return Service(process, data, match[0], log)
     process.wait(10)
     pytest.fail(f"serve printed no link: {log.read_text()}")
-
-
-def eventually(claim: Callable[[], bool], within_s: float = 15.0) -> bool:
-    """Whether the claim becomes true in time."""
-    end_s = time.monotonic() + within_s
-    while time.monotonic() < end_s:
-        if claim():
-            return True
-        time.sleep(0.05)
-    return claim()
 
 
 @pytest.fixture(scope="session")

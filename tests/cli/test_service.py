@@ -14,9 +14,10 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.cli.conftest import Done, Service, environment, eventually, folder, run_in, start
+from tests.cli.conftest import Done, Service, environment, folder, run_in, start
 from tests.cli.made import bare_map, flow, flow_key, flows
 from tests.livemaps import u32, u64
+from tests.waiting import eventually
 
 pytestmark = [pytest.mark.kernel, pytest.mark.slow]
 

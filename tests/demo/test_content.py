@@ -13,7 +13,8 @@ import pytest
 from app.uapi import objects
 from demo.libbpf import Map, open_pin
 from demo.names import CGROUP, PINS
-from tests.demo_fixture import Demo, bpftool, eventually
+from tests.demo_fixture import Demo, bpftool
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.kernel
 

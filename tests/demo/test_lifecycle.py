@@ -21,7 +21,8 @@ from demo.names import (
     SERVER_DEVICE,
     SERVER_NETNS,
 )
-from tests.demo_fixture import ROOT, Demo, bpftool, eventually
+from tests.demo_fixture import ROOT, Demo, bpftool
+from tests.waiting import eventually
 
 pytestmark = [pytest.mark.kernel, pytest.mark.slow]
 

@@ -11,6 +11,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.functional.conftest import ROOT, Service, Visitor, Windows
+from tests.waiting import eventually
 
 pytestmark = [pytest.mark.browser, pytest.mark.kernel]
 PASSWORD = "correct horse 42"
@@ -177,9 +178,12 @@ def test_a_minute_before_it_ends_for_want_of_use_the_session_says_so(
     page.clock.fast_forward("00:20")
     expect(dialog).to_be_visible()
     assert visitor.axe() == []
+    used_at = "Number(localStorage.getItem('used-at'))"
+    before = page.evaluate(used_at)
     with page.expect_response("**/stay") as answer:
         page.get_by_role("button", name="Stay signed in").click()
     assert answer.value.status == 204
+    assert eventually(lambda: page.evaluate(used_at) > before)  # the page heeds the answer a little after it came
     page.clock.fast_forward("28:00")
     expect(dialog).to_be_hidden()
     page.clock.fast_forward("01:10")

@@ -13,8 +13,8 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 
 from app.uapi.syscall import map_delete, map_update
 from tests.columns import kernel_maps
-from tests.demo_fixture import eventually
 from tests.functional.conftest import Service, Visitor, Windows
+from tests.waiting import eventually
 from tests.web import conftest
 from tests.web.recorded import FLOWS, MINUTE_NS, Recorded, flow, flow_key, flows, recorded
 

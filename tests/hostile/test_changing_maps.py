@@ -17,9 +17,10 @@ from app.uapi import objects, syscall
 from app.uapi.enums import BpfMapType
 from app.uapi.errors import KernelError
 from app.uapi.syscall import MapSpec
-from tests.cli.conftest import Service, eventually, own_service
+from tests.cli.conftest import Service, own_service
 from tests.hostile.test_processes import status, visit
 from tests.livemaps import live_map, u32, u64
+from tests.waiting import eventually
 
 __all__ = ["own_service"]
 

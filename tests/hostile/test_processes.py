@@ -14,9 +14,10 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.cli.conftest import Service, eventually, folder, own_service, run_in, start
+from tests.cli.conftest import Service, folder, own_service, run_in, start
 from tests.cli.made import bare_map
 from tests.livemaps import u32, u64
+from tests.waiting import eventually
 
 __all__ = ["own_service"]
 

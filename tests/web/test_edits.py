@@ -24,8 +24,8 @@ from app.uapi.syscall import MapSpec, map_delete, map_freeze, map_lookup, map_up
 from app.web.factory import create_app
 from app.wire.accounts import Credential
 from tests.columns import kernel_maps
-from tests.demo_fixture import eventually
 from tests.livemaps import live_map, u32, u64
+from tests.waiting import eventually
 from tests.web.conftest import ORIGIN, PASSWORD, LocalClient, browser
 
 pytestmark = pytest.mark.kernel
