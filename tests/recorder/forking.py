@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from app.recorder.__main__ import main
-from app.recorder.preload import preload
+from app.timeline.preload import preload
 
 
 def serve(data: Path) -> None:

@@ -19,13 +19,14 @@ from app.history.database import open_reading, sqlite_url
 from app.history.errors import HistoryError
 from app.history.history import History
 from app.history.verify import verify
-from app.recorder.preload import preload
+from app.timeline.preload import preload
 from app.uapi import syscall
 from app.uapi.enums import BpfMapType
 from app.uapi.syscall import MapSpec
 from app.wire.recorder import RecorderClient, connect
-from tests.cli.conftest import ROOT, environment, eventually, folder
+from tests.cli.conftest import ROOT, environment, folder
 from tests.livemaps import live_map, u32, u64
+from tests.waiting import eventually
 
 pytestmark = [pytest.mark.kernel, pytest.mark.slow]
 
