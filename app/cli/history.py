@@ -73,6 +73,7 @@ def state(settings: Settings, *, as_json: bool) -> None:
         ("processor", f"{facts.cpu_share:.2%} of one core, {facts.cpu_budget:.0%} are the most"),
         ("disk", f"{size(facts.used_bytes)} of {size(facts.budget_bytes)}"),
         ("thinning", facts.retention),
+        ("read", f"{facts.scrub} (once a day, for damage)"),
         ("rules", facts.rules),
         ("problem", facts.problem),
     ]
@@ -80,6 +81,7 @@ def state(settings: Settings, *, as_json: bool) -> None:
         ("stretched", f"{each.name}: every {each.actual_s:,.0f} s instead of {each.wanted_s:,.0f}")
         for each in facts.stretched
     ]
+    rows += [("damaged", each) for each in facts.damaged]
     rows += [("left out", f"{name}: {why}") for name, why in facts.left_out]
     for name, text in rows:
         if text:

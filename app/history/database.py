@@ -1,6 +1,6 @@
 """One database: opened to read by anybody who may, and to write by one recorder at a time.
 
-SQLite is in WAL mode with a page of 16 KiB; readers see the last whole transaction and never wait for the writer.
+SQLite is in WAL mode; readers see the last whole transaction and never wait for the writer.
 PostgreSQL is reached by its address, and its writer holds an advisory lock for its host.
 """
 

@@ -99,9 +99,7 @@ def draft(
     decoder   remembers what small maps hold, which are most and change most often
     raises    Damaged where the previous one cannot be read
     """
-    order = order_of(keys)
-    arranged = keys if order is None else keys.take(order, axis=0)  # quicker than keys[order], see bench/
-    ends = cuts(arranged, keys.shape[1] + values.shape[1])
+    order, arranged, ends = _cut(keys, values)
     with database.reading() as connection:
         work = _Work(connection, arranged, values, order, previous, decoder)
         found = list(work.run(ends, moment))
@@ -122,6 +120,14 @@ def draft(
     for name in made.known:
         made.new.pop(name, None)
     return made
+
+
+def pieces(keys: Bytes2d, values: Bytes2d) -> Iterator[Bytes2d]:
+    """Keys and values of each piece that `draft` cuts entries into."""
+    order, arranged, ends = _cut(keys, values)
+    for start, end in zip([0, *ends], ends, strict=False):
+        yield np.ascontiguousarray(arranged[start:end])
+        yield np.ascontiguousarray(values[start:end] if order is None else values.take(order[start:end], axis=0))
 
 
 def commit(connection: Connection, made: Draft, about: About) -> Kept:
@@ -326,6 +332,13 @@ class _Work:
         else:
             whole = codec.encode(rows)
         return NewChunk(address=name, width=rows.shape[1], raw_bytes=size, encoded=whole)
+
+
+def _cut(keys: Bytes2d, values: Bytes2d) -> tuple[Rows | None, Bytes2d, list[int]]:
+    """(what puts entries into order, keys in that order, where pieces end)."""
+    order = order_of(keys)
+    arranged = keys if order is None else keys.take(order, axis=0)  # quicker than keys[order], see bench/
+    return order, arranged, cuts(arranged, keys.shape[1] + values.shape[1])
 
 
 def load(connection: Connection, snapshot_id: int) -> dict[str, object] | None:

@@ -84,13 +84,14 @@ def _chunks(connection: Connection, bad: set[int], progress: Progress) -> Iterat
         except (Damaged, *TORN):
             connection.rollback()
             for number in some:
-                problem = _chunk(connection, number)
+                problem = one_chunk(connection, number)
                 if problem is not None:
                     bad.add(number)
                     yield problem
 
 
-def _chunk(connection: Connection, number: int) -> Problem | None:
+def one_chunk(connection: Connection, number: int) -> Problem | None:
+    """What is wrong with a chunk, if anything. Undoes a transaction that is under way."""
     try:
         found = chunks.fetch(connection, [number])
         check_content(found[number], Decoder(cache_bytes=0).rows(found[number], found))

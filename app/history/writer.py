@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -14,10 +15,13 @@ from app.history.codec import Bytes2d
 from app.history.database import Database
 from app.history.errors import Damaged, DatabaseUnusable, NoSuchSeries, NoSuchSnapshot
 from app.history.history import History
+from app.history.scrub import Scrub
 from app.history.seal import seal
 from app.history.series import Identity, SeriesFacts
 from app.history.snapshots import About, Draft, Kept
 from app.history.tables import Meta, Root, Snapshot
+
+log = logging.getLogger(__name__)
 
 MOST_LABEL_CHARS = 200
 ROW_BYTES = 64 << 10
@@ -27,10 +31,11 @@ ROW_BYTES = 64 << 10
 class Writer(History):
     """A history that may be written. See database.open_writing for who may have one."""
 
-    __slots__ = ()
+    __slots__ = ("scrub",)
 
     def __init__(self, database: Database) -> None:
         super().__init__(database, Decoder())
+        self.scrub = Scrub(database)
 
     def series_of(self, of: Identity, *, at_ns: int, map_id: int, boot_id: str) -> SeriesFacts:
         """The series of an identity, made where there is none."""
@@ -57,11 +62,17 @@ class Writer(History):
     def draft(
         self, keys: Bytes2d, values: Bytes2d, *, previous: int = 0, moment: Callable[[], None] = lambda: None
     ) -> Draft:
-        """See snapshots.draft; what stands on a damaged one is drafted on its own."""
+        """See snapshots.draft; what stands on a damaged one is drafted on its own, and what is damaged but here is mended."""
         try:
-            return snapshots.draft(self.database, keys, values, previous=previous, moment=moment, decoder=self.decoder)
+            made = snapshots.draft(self.database, keys, values, previous=previous, moment=moment, decoder=self.decoder)
         except Damaged:
-            return snapshots.draft(self.database, keys, values, moment=moment)
+            made = snapshots.draft(self.database, keys, values, moment=moment)
+            with self.reading() as connection:
+                self.scrub.note(connection, made.known.values())
+        mended = self.scrub.mend([*made.keys, *made.values], lambda: snapshots.pieces(keys, values))
+        if mended:
+            log.warning("damaged chunks are whole again, since their map still holds them: %s", mended)
+        return made
 
     def keep(self, made: Draft, about: About) -> Kept:
         """Put a snapshot in. raises DatabaseUnusable, also where a collection came between the draft and this"""

@@ -11,7 +11,9 @@ from dataclasses import dataclass, field
 from app.errors import AppError
 from app.history import retention
 from app.history.errors import DatabaseUnusable
+from app.history.history import moment
 from app.history.series import SeriesFacts
+from app.history.verify import Problem
 from app.history.writer import Writer
 from app.maps.catalog import Listing, MapRow, listing
 from app.maps.errors import NoSuchMap
@@ -45,6 +47,11 @@ STRETCHED = 1.5
 OLDEST = 500
 """Snapshots that go at once when the disk is short."""
 WAL_BYTES = 16 << 20
+SCRUB_S = 86_400.0
+"""All chunks are read through so often, some at a time."""
+SCRUB_LEAST_S = 1.0
+MOST_DAMAGED = 50
+"""Damaged chunks that are told of."""
 FAULT_S = 3600.0
 IDLE_S = 0.25
 
@@ -97,6 +104,8 @@ class Recorder:
     _checked: dict[int, int] = field(default_factory=dict)
     """By id of a series, CLOCK_REALTIME when its map was last compared."""
     _said: str = ""
+    _scrub_due_s: float = 0.0
+    _scrubbed: str = "not yet"
 
     @classmethod
     def begin(cls, writer: Writer, client: Client, settings: Settings, host: str, boot_id: str) -> Recorder:
@@ -152,7 +161,14 @@ class Recorder:
         if now_s - self._thinned_s >= THIN_S and not self.clock.rests(now_s):
             self.thin(now_s, int(real_s * 1e9))
             return True
-        if not self.cpu.is_open or self.disk.full:
+        if not self.cpu.is_open:
+            return False
+        if now_s >= self._scrub_due_s:
+            started_s = time.process_time()
+            self._scrub(now_s, int(real_s * 1e9))
+            self.cpu.spend(time.process_time() - started_s)
+            return True
+        if self.disk.full:
             return False
         due = self._next(now_s)
         if due is None:
@@ -214,6 +230,8 @@ class Recorder:
             rules=self.rules.told,
             taken=self.taken,
             failed=self.failed,
+            scrub=self._scrubbed,
+            damaged=tuple(_told(each.problem) for each in [*self.writer.scrub.damaged.values()][:MOST_DAMAGED]),
         )
 
     def _list(self, now_s: float) -> None:
@@ -343,6 +361,24 @@ class Recorder:
         database.shrink()
         database.checkpoint()
 
+    def _scrub(self, now_s: float, real_ns: int) -> None:
+        """Read some more of the history, so that what is damaged is known before it is needed."""
+        scrub = self.writer.scrub
+        known = set(scrub.damaged)
+        try:
+            ended = scrub.step()
+            steps = scrub.steps()
+        except DatabaseUnusable as problem:
+            self._scrub_due_s = now_s + SCRUB_S
+            self._scrubbed = f"it could not go on: {problem}"
+            log.warning("reading through the history: %s", problem)
+            return
+        for name in scrub.damaged.keys() - known:
+            log.warning("%s", _told(scrub.damaged[name].problem))
+        self._scrub_due_s = now_s + (SCRUB_S if ended else max(SCRUB_S / steps, SCRUB_LEAST_S))
+        if ended:
+            self._scrubbed = f"all {scrub.looked_at:,} chunks by {moment(real_ns)}"
+
     def _say(self, problem: str) -> None:
         self.problem = problem
         self._say_once(problem)
@@ -351,6 +387,15 @@ class Recorder:
         if sentence != self._said:
             self._said = sentence
             log.warning("%s", sentence)
+
+
+def _told(problem: Problem) -> str:
+    needed = (
+        f", which {', '.join(problem.snapshots[:5])}{' …' if problem.snapshots[5:] else ''} cannot be read without"
+        if problem.snapshots
+        else ""
+    )
+    return f"{problem.what} is damaged: {problem.why}{needed}"
 
 
 def _same_map(one: MapRow, other: MapRow) -> bool:

@@ -130,6 +130,10 @@ class RecorderFacts(Body, frozen=True):
     taken: int
     """Snapshots since the start."""
     failed: int
+    scrub: str
+    """How far the history has been read through."""
+    damaged: tuple[str, ...]
+    """What of it cannot be read, and which snapshots need that: a sentence each, the first few."""
 
 
 TASKS: dict[IntEnum, Shape] = {

@@ -7,8 +7,12 @@ import time
 from dataclasses import replace
 
 import pytest
+from sqlalchemy import update
 
 from app.history import retention
+from app.history.chunks import Decoder
+from app.history.errors import Damaged
+from app.history.tables import Chunk
 from app.history.verify import verify
 from app.maps.catalog import MapRow
 from app.maps.opening import OpenMap
@@ -169,6 +173,34 @@ def test_a_bug_met_at_one_map_leaves_the_others_alone(
         bench.minute(3700)
         assert len(bench.snapshots(bad)) == 1
         assert bench.recorder.maps[bad].fault == ""
+
+
+def test_what_is_damaged_is_found_told_and_mended_from_the_map_that_holds_it(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(record, "SCRUB_S", 60.0)
+    other = replace(SPEC, name=b"rec_other")
+    with live_map(SPEC, [(u32(1), u64(1))]) as fd, live_map(other, [(u32(2), u64(7))]):
+        map_id = map_info(fd).id
+        bench.minute()
+        (kept,) = bench.snapshots(map_id)
+        syscall.map_update(fd, u32(1), u64(2))
+        bench.minute()
+        writer = bench.recorder.writer
+        with writer.database.writing() as connection:
+            connection.execute(update(Chunk).values(data=b"nothing of it"))
+        writer.decoder = Decoder()
+        bench.minute()
+        assert bench.recorder.facts().scrub.startswith("all 5 chunks by 20")  # keys and values of two maps, and of then
+        ((told),) = bench.recorder.facts().damaged
+        assert told.endswith(f"which {kept.ref} cannot be read without")  # the maps hold all others
+        with pytest.raises(Damaged):
+            writer.entries(kept)
+        syscall.map_update(fd, u32(1), u64(1))
+        bench.minute()
+        assert bench.recorder.facts().damaged == ()
+        with writer.reading() as connection:
+            assert list(verify(connection)) == []
 
 
 def test_intervals_stretch_when_the_budget_is_short_and_it_says_so(bench: Bench) -> None:

@@ -156,13 +156,14 @@ def test_what_the_recorder_says_is_text(app: Flask, editor: LocalClient, monkeyp
         recording=True, since_ns=1, maps=61, left_out=(("web_<left>\u202e", "it is <too> large"),), cpu_share=0.004,
         cpu_budget=0.01, used_bytes=900 << 20, budget_bytes=1 << 30, stretched=(Stretch("web_<slow>", 60.0, 312.4),),
         retention="3 snapshots thinned <at> noon", problem="", rules="2 rules of record.toml", taken=5, failed=1,
+        scrub="all 40 chunks <by> noon", damaged=("chunk <7> is damaged",),
     )  # fmt: skip
     monkeypatch.setattr(RecorderClient, "state", lambda _: facts)
     page = editor.get("/snapshots").text
     for told in (
         "records 61 maps", "0.4\u202f% of 1.0\u202f%", "900.0 MiB of 1.0 GiB", 'aria-label="87.9\u202f% full"', "1 map is looked at less",
         "web_&lt;slow&gt;</bdi>: every 312 s instead of 60 s", "web_&lt;left&gt;\\u202e", "it is &lt;too&gt; large",
-        "thinned &lt;at&gt; noon", "2 rules of record.toml", "1 failed",
+        "thinned &lt;at&gt; noon", "chunks &lt;by&gt; noon", "1 part of the history is damaged", "Chunk &lt;7&gt; is damaged.", "2 rules of record.toml", "1 failed",
     ):  # fmt: skip
         assert told in page, told
 
