@@ -143,7 +143,7 @@ class Jobs:
             if resting and "clock was set" in resting:
                 job.problems.append(resting)
                 return
-            job.doing = self.recorder.thin(time.monotonic(), time.time_ns())
+            job.doing = self.recorder.upkeep.thin(time.monotonic(), time.time_ns())
             job.done = 1
 
         return self._begin(1, work)

@@ -9,11 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from app.errors import AppError
-from app.history import retention
 from app.history.errors import DatabaseUnusable
-from app.history.history import moment
 from app.history.series import SeriesFacts
-from app.history.verify import Problem
 from app.history.writer import Writer
 from app.maps.catalog import Listing, MapRow, listing
 from app.maps.errors import NoSuchMap
@@ -25,6 +22,7 @@ from app.recorder import rules
 from app.recorder.budget import CpuBudget, DiskBudget
 from app.recorder.clock import Clock
 from app.recorder.rules import NEVER_S, Pace, Rules
+from app.recorder.upkeep import NOT_YET, Upkeep
 from app.settings import MIB, Settings
 from app.timeline import naming, taking
 from app.timeline.errors import NotKept
@@ -40,18 +38,8 @@ LIST_S = 10.0
 """The list of maps is read anew so often …"""
 ASSIGN_S = 60.0
 """… and noted in the history, where nothing about it changed, so often."""
-THIN_S = 3600.0
-SIZE_S = 60.0
 STRETCHED = 1.5
 """A map that is recorded so many times less often than it should be is told of."""
-OLDEST = 500
-"""Snapshots that go at once when the disk is short."""
-WAL_BYTES = 16 << 20
-SCRUB_S = 86_400.0
-"""All chunks are read through so often, some at a time."""
-SCRUB_LEAST_S = 1.0
-MOST_DAMAGED = 50
-"""Damaged chunks that are told of."""
 FAULT_S = 3600.0
 IDLE_S = 0.25
 
@@ -86,26 +74,21 @@ class Recorder:
     boot_id: str
     rules: Rules
     cpu: CpuBudget
-    disk: DiskBudget
+    upkeep: Upkeep
     clock: Clock
     since_ns: int = field(default_factory=time.time_ns)
     maps: dict[int, Recorded] = field(default_factory=dict)
     problem: str = ""
-    retention_told: str = "not yet"
     taken: int = 0
     failed: int = 0
     _listed_s: float = 0.0
     _assigned_s: float = 0.0
     _named: tuple[LiveMap, ...] = ()
     _series: dict[int, SeriesFacts] = field(default_factory=dict)
-    _thinned_s: float = 0.0
-    _sized_s: float = 0.0
     _btfs: Btfs | None = None
     _checked: dict[int, int] = field(default_factory=dict)
     """By id of a series, CLOCK_REALTIME when its map was last compared."""
     _said: str = ""
-    _scrub_due_s: float = 0.0
-    _scrubbed: str = "not yet"
 
     @classmethod
     def begin(cls, writer: Writer, client: Client, settings: Settings, host: str, boot_id: str) -> Recorder:
@@ -119,7 +102,7 @@ class Recorder:
             boot_id=boot_id,
             rules=rules.load(settings),
             cpu=CpuBudget(share=settings.history_cpu_percent / 100, now_s=now_s),
-            disk=DiskBudget(settings.history_mib * MIB),
+            upkeep=Upkeep(writer, DiskBudget(settings.history_mib * MIB)),
             clock=Clock(now_s, time.time() - now_s),
         )
 
@@ -154,18 +137,18 @@ class Recorder:
             self._list(now_s)
             self.cpu.spend(time.process_time() - started_s)
             return True
-        if now_s - self._sized_s >= SIZE_S:
-            self._sized_s = now_s
-            self._look_at_disk(now_s)
+        if self.upkeep.size_is_due(now_s):
+            if problem := self.upkeep.look_at_disk(now_s):
+                self._say(problem)
             return True
-        if now_s - self._thinned_s >= THIN_S and not self.clock.rests(now_s):
-            self.thin(now_s, int(real_s * 1e9))
+        if self.upkeep.thinning_is_due(now_s) and not self.clock.rests(now_s):
+            self.upkeep.thin(now_s, int(real_s * 1e9))
             return True
         if not self.cpu.is_open:
             return False
-        if now_s >= self._scrub_due_s:
+        if self.upkeep.scrub_is_due(now_s):
             started_s = time.process_time()
-            self._scrub(now_s, int(real_s * 1e9))
+            self.upkeep.scrub(now_s, int(real_s * 1e9))
             self.cpu.spend(time.process_time() - started_s)
             return True
         if self.disk.full:
@@ -188,20 +171,10 @@ class Recorder:
             raise NoSuchMap(f"#{map_id}")
         return known.series
 
-    def thin(self, now_s: float, real_ns: int) -> str:
-        """Thin by age, collect, give room back; says what came of it."""
-        self._thinned_s = now_s
-        gone = retention.thin(self.writer.database, real_ns)
-        collected = retention.collect(self.writer.database)
-        self.writer.database.shrink()
-        self.writer.database.checkpoint()
-        self.disk.used_bytes = retention.used_bytes(self.writer.database)
-        self.disk.ease(now_s)
-        self.retention_told = (
-            f"{gone} snapshots thinned, {collected.chunks} chunks of {collected.bytes} bytes collected at"
-            f" {time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime(real_ns / 1e9))}"
-        )
-        return self.retention_told
+    @property
+    def disk(self) -> DiskBudget:
+        """Room for the history."""
+        return self.upkeep.disk
 
     def facts(self) -> RecorderFacts:
         """How it is."""
@@ -225,13 +198,13 @@ class Recorder:
                 for each in recorded
                 if each.actual_s > STRETCHED * each.pace.interval_s
             ),
-            retention=f"rests: {resting}" if resting and self.retention_told == "not yet" else self.retention_told,
+            retention=f"rests: {resting}" if resting and self.upkeep.thinned == NOT_YET else self.upkeep.thinned,
             problem=self.problem,
             rules=self.rules.told,
             taken=self.taken,
             failed=self.failed,
-            scrub=self._scrubbed,
-            damaged=tuple(_told(each.problem) for each in [*self.writer.scrub.damaged.values()][:MOST_DAMAGED]),
+            scrub=self.upkeep.scrubbed,
+            damaged=self.upkeep.damaged(),
         )
 
     def _list(self, now_s: float) -> None:
@@ -333,69 +306,11 @@ class Recorder:
             self._btfs = Btfs(self.client)
         return self._btfs
 
-    def _look_at_disk(self, now_s: float) -> None:
-        database = self.writer.database
-        self.disk.used_bytes = retention.used_bytes(database)
-        if database.is_sqlite and database.path.with_name(f"{database.path.name}-wal").stat().st_size > WAL_BYTES:
-            database.checkpoint()
-        if not self.disk.is_over:
-            self.disk.full = False
-            return
-        retention.collect(database)
-        self.disk.used_bytes = retention.used_bytes(database)
-        while self.disk.used_bytes > self.disk.target_bytes:
-            gone = retention.forget(database, retention.oldest(database, OLDEST))
-            if not gone:
-                self.disk.full = True
-                self._say(
-                    f"the history takes {self.disk.used_bytes:,} of the {self.disk.budget_bytes:,} bytes that it may, and all that is"
-                    " left is labelled or the newest of its map: delete snapshots, or raise BPF_ATLAS_HISTORY_MIB"
-                )
-                break
-            self.disk.pressed(now_s)
-            retention.collect(database)
-            self.disk.used_bytes = retention.used_bytes(database)
-            self._say_once(
-                f"the disk budget is short: the oldest snapshots went, and maps are looked at {self.disk.stretch:g} times less often"
-            )
-        database.shrink()
-        database.checkpoint()
-
-    def _scrub(self, now_s: float, real_ns: int) -> None:
-        """Read some more of the history, so that what is damaged is known before it is needed."""
-        scrub = self.writer.scrub
-        known = set(scrub.damaged)
-        try:
-            ended = scrub.step()
-            steps = scrub.steps()
-        except DatabaseUnusable as problem:
-            self._scrub_due_s = now_s + SCRUB_S
-            self._scrubbed = f"it could not go on: {problem}"
-            log.warning("reading through the history: %s", problem)
-            return
-        for name in scrub.damaged.keys() - known:
-            log.warning("%s", _told(scrub.damaged[name].problem))
-        self._scrub_due_s = now_s + (SCRUB_S if ended else max(SCRUB_S / steps, SCRUB_LEAST_S))
-        if ended:
-            self._scrubbed = f"all {scrub.looked_at:,} chunks by {moment(real_ns)}"
-
     def _say(self, problem: str) -> None:
         self.problem = problem
-        self._say_once(problem)
-
-    def _say_once(self, sentence: str) -> None:
-        if sentence != self._said:
-            self._said = sentence
-            log.warning("%s", sentence)
-
-
-def _told(problem: Problem) -> str:
-    needed = (
-        f", which {', '.join(problem.snapshots[:5])}{' …' if problem.snapshots[5:] else ''} cannot be read without"
-        if problem.snapshots
-        else ""
-    )
-    return f"{problem.what} is damaged: {problem.why}{needed}"
+        if problem != self._said:
+            self._said = problem
+            log.warning("%s", problem)
 
 
 def _same_map(one: MapRow, other: MapRow) -> bool:

@@ -16,7 +16,7 @@ from app.history.tables import Chunk
 from app.history.verify import verify
 from app.maps.catalog import MapRow
 from app.maps.opening import OpenMap
-from app.recorder import record
+from app.recorder import record, upkeep
 from app.recorder.record import Recorder
 from app.recorder.rules import Pace, Rules
 from app.timeline.series_settings import settings_of
@@ -178,7 +178,7 @@ def test_a_bug_met_at_one_map_leaves_the_others_alone(
 def test_what_is_damaged_is_found_told_and_mended_from_the_map_that_holds_it(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(record, "SCRUB_S", 60.0)
+    monkeypatch.setattr(upkeep, "SCRUB_S", 60.0)
     other = replace(SPEC, name=b"rec_other")
     with live_map(SPEC, [(u32(1), u64(1))]) as fd, live_map(other, [(u32(2), u64(7))]):
         map_id = map_info(fd).id
@@ -228,11 +228,11 @@ def test_the_oldest_go_when_the_disk_budget_is_short(bench: Bench) -> None:
         assert len(bench.snapshots(map_id)) == 40
         before = retention.used_bytes(bench.recorder.writer.database)
         bench.recorder.disk.budget_bytes = before - 4096
-        record.OLDEST, kept = 5, record.OLDEST
+        upkeep.OLDEST, kept = 5, upkeep.OLDEST
         try:
             bench.minute()
         finally:
-            record.OLDEST = kept
+            upkeep.OLDEST = kept
         left = bench.snapshots(map_id)
         assert 0 < len(left) < 40
         assert retention.used_bytes(bench.recorder.writer.database) <= bench.recorder.disk.budget_bytes

@@ -1,0 +1,135 @@
+"""What keeps a history in shape while maps are recorded: thinning, the disk budget, and reading through it for damage."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass
+
+from app.history import retention
+from app.history.errors import DatabaseUnusable
+from app.history.history import moment
+from app.history.verify import Problem
+from app.history.writer import Writer
+from app.recorder.budget import DiskBudget
+
+log = logging.getLogger("bpf_atlas.recorder")
+
+THIN_S = 3600.0
+SIZE_S = 60.0
+OLDEST = 500
+"""Snapshots that go at once when the disk is short."""
+WAL_BYTES = 16 << 20
+SCRUB_S = 86_400.0
+"""All chunks are read through so often, some at a time."""
+SCRUB_LEAST_S = 1.0
+MOST_DAMAGED = 50
+"""Damaged chunks that are told of."""
+NOT_YET = "not yet"
+
+
+@dataclass(slots=True)
+class Upkeep:
+    """Of one history. Times are of CLOCK_MONOTONIC in seconds, and of CLOCK_REALTIME in nanoseconds."""
+
+    writer: Writer
+    disk: DiskBudget
+    thinned: str = NOT_YET
+    """What came of the last thinning."""
+    scrubbed: str = NOT_YET
+    """How far the history was read through."""
+    _thinned_s: float = 0.0
+    _sized_s: float = 0.0
+    _scrub_due_s: float = 0.0
+    _stretch_told: float = 1.0
+
+    def size_is_due(self, now_s: float) -> bool:
+        """`look_at_disk` is."""
+        return now_s - self._sized_s >= SIZE_S
+
+    def thinning_is_due(self, now_s: float) -> bool:
+        """`thin` is."""
+        return now_s - self._thinned_s >= THIN_S
+
+    def scrub_is_due(self, now_s: float) -> bool:
+        """`scrub` is."""
+        return now_s >= self._scrub_due_s
+
+    def thin(self, now_s: float, real_ns: int) -> str:
+        """Thin by age, collect, give room back; says what came of it."""
+        self._thinned_s = now_s
+        database = self.writer.database
+        gone = retention.thin(database, real_ns)
+        collected = retention.collect(database)
+        database.shrink()
+        database.checkpoint()
+        self.disk.used_bytes = retention.used_bytes(database)
+        self.disk.ease(now_s)
+        self.thinned = (
+            f"{gone} snapshots thinned, {collected.chunks} chunks of {collected.bytes} bytes collected at"
+            f" {time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime(real_ns / 1e9))}"
+        )
+        return self.thinned
+
+    def look_at_disk(self, now_s: float) -> str:
+        """Make room where the history takes more than it may: why nothing more can be kept, empty while it can."""
+        self._sized_s = now_s
+        database = self.writer.database
+        self.disk.used_bytes = retention.used_bytes(database)
+        if database.is_sqlite and database.path.with_name(f"{database.path.name}-wal").stat().st_size > WAL_BYTES:
+            database.checkpoint()
+        if not self.disk.is_over:
+            self.disk.full = False
+            return ""
+        retention.collect(database)
+        self.disk.used_bytes = retention.used_bytes(database)
+        problem = ""
+        while self.disk.used_bytes > self.disk.target_bytes:
+            gone = retention.forget(database, retention.oldest(database, OLDEST))
+            if not gone:
+                self.disk.full = True
+                problem = (
+                    f"the history takes {self.disk.used_bytes:,} of the {self.disk.budget_bytes:,} bytes that it may, and all that is"
+                    " left is labelled or the newest of its map: delete snapshots, or raise BPF_ATLAS_HISTORY_MIB"
+                )
+                break
+            self.disk.pressed(now_s)
+            retention.collect(database)
+            self.disk.used_bytes = retention.used_bytes(database)
+        if self.disk.stretch > self._stretch_told:
+            log.warning(
+                "the disk budget is short: the oldest snapshots went, and maps are looked at %g times less often",
+                self.disk.stretch,
+            )
+        self._stretch_told = self.disk.stretch
+        database.shrink()
+        database.checkpoint()
+        return problem
+
+    def scrub(self, now_s: float, real_ns: int) -> None:
+        """Read some more of the history, so that what is damaged is known before it is needed."""
+        scrub = self.writer.scrub
+        known = set(scrub.damaged)
+        try:
+            ended = scrub.step()
+            steps = scrub.steps()
+        except DatabaseUnusable as problem:
+            self._scrub_due_s = now_s + SCRUB_S
+            self.scrubbed = f"it could not go on: {problem}"
+            log.warning("reading through the history: %s", problem)
+            return
+        for name in scrub.damaged.keys() - known:
+            log.warning("%s", _told(scrub.damaged[name].problem))
+        self._scrub_due_s = now_s + (SCRUB_S if ended else max(SCRUB_S / steps, SCRUB_LEAST_S))
+        if ended:
+            self.scrubbed = f"all {scrub.looked_at:,} chunks by {moment(real_ns)}"
+
+    def damaged(self) -> tuple[str, ...]:
+        """A sentence for each chunk that cannot be read, the first few."""
+        return tuple(_told(each.problem) for each in [*self.writer.scrub.damaged.values()][:MOST_DAMAGED])
+
+
+def _told(problem: Problem) -> str:
+    named = ", ".join(problem.snapshots[:5])
+    needed = f", which {named}{' …' if problem.snapshots[5:] else ''} cannot be read without" if named else ""
+    return f"{problem.what} is damaged: {problem.why}{needed}"
