@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import logging
 import os
 import signal
@@ -84,6 +85,8 @@ def run(settings: Settings) -> int:
             recorder = Recorder.begin(writer, client, settings, hello.hostname, boot_id())
             jobs = Jobs(recorder, folder, arrived=arrived)
             listen.serve(sock, jobs, uids)
+            gc.collect()
+            gc.freeze()  # what is there now stays for good: collections need not look through it every other minute
             growth = threading.Thread(target=watch, args=(client, folder, stop), daemon=True)
             growth.start()
             recorder.run(stop, jobs.work, arrived)
