@@ -28,6 +28,7 @@ from app.history.retention import collect, thin
 from app.history.series import Identity
 from app.history.snapshots import About, Kept
 from app.history.verify import verify
+from app.history.volume import volumes
 from app.history.writer import Writer
 from bench.shapes import Rng, Simulated, digest, layouts, sixty
 
@@ -51,6 +52,8 @@ class Month:
     keeping_s: float = 0.0
     slowest_collection_s: float = 0.0
     largest_bytes: int = 0
+    foretold_bytes: int = 0
+    """What 30 days would take, said after the first."""
 
     def run(self, maps: list[Simulated], minutes: int, rng: Rng) -> None:
         layout_ids = [self.writer.layout_of(one.body, one.btf, None) for one in layouts(maps)]
@@ -75,6 +78,9 @@ class Month:
                 self.keep_house(now_ns)
             if minute % DAY_MINUTES == DAY_MINUTES - 1:
                 self.say(minute, began)
+            if minute == DAY_MINUTES - 1:
+                with self.writer.reading() as connection:
+                    self.foretold_bytes = sum(each.month_bytes() for each in volumes(connection, now_ns).values())
 
     def take(self, one: Simulated, series_id: int, layout_id: int, now_ns: int, last: dict[int, Kept]) -> None:
         started = time.perf_counter()
@@ -198,6 +204,7 @@ def main() -> int:
     print(
         f"database: {size / (1 << 20):.0f} MiB, at its largest {month.largest_bytes / (1 << 20):.0f}, of {BUDGET_BYTES >> 20}"
     )
+    print(f"said after one day of what 30 take: {month.foretold_bytes / (1 << 20):.0f} MiB")
     print(f"a moment out of the database: {spread([ms for _, ms in found])}")
     print(f"its page: {spread(paged)}")
     print(f"not what was put in: {len(wrong)}; problems: {len(problems)}")

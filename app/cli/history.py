@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from app.cli import schedule
 from app.cli.errors import HistoryAlone, HistoryDamaged, NotDone, NotOnPostgresql
 from app.cli.layout import harmless, print_json, size
 from app.cli.past import Past, is_recorded, new_file, private, recorder, wait, writing
@@ -34,6 +35,7 @@ def command() -> None:
     \b
     Examples:
       bpf-atlas history state
+      bpf-atlas history schedule
       bpf-atlas history verify
       bpf-atlas history backup history-monday.db
       bpf-atlas history ignore name:flows value.packets value.last_seen
@@ -338,3 +340,6 @@ def find(settings: Settings, *, reference: str, key: str, path: str, as_json: bo
             click.echo(json.dumps(document(story, summary, shown, path), indent=2))
         else:
             print_story(story, summary, shown, path)
+
+
+command.add_command(schedule.command)

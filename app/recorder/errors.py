@@ -12,9 +12,10 @@ class RecorderError(AppError):
 
 
 class BadRules(RecorderError):
-    """The file of rules cannot be used."""
+    """Rules that cannot be used."""
 
-    def __init__(self, path: Path, reason: str) -> None:
+    def __init__(self, path: Path | str, reason: str) -> None:
+        self.reason = reason
         super().__init__(f"{path}: {reason}; until it is mended, maps are recorded as if there were no rules")
 
 

@@ -19,6 +19,7 @@ from app.history.database import open_reading, sqlite_url
 from app.history.errors import NoSuchSnapshot
 from app.history.history import History
 from app.maps.opening import open_map
+from app.recorder import schedule
 from app.recorder.record import Recorder
 from app.timeline import taking
 from app.timeline.series_settings import settings_of
@@ -167,6 +168,14 @@ class Jobs:
 
         self._now(work)
         return wire.Done(len(asked.patterns))
+
+    def schedule(self, asked: wire.AskSchedule) -> wire.ScheduleFacts:
+        """Which map is recorded how often."""
+        return schedule.schedule(self.recorder, asked)
+
+    def rules(self, asked: wire.AskRules) -> wire.Done:
+        """Other rules from now on."""
+        return self._now(lambda: schedule.set_rules(self.recorder, asked))
 
     def job(self, asked: wire.AskJob) -> JobFacts:
         """How far one is. raises NotThere"""

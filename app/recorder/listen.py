@@ -60,6 +60,7 @@ def serve(sock: socket.socket, jobs: Jobs, uids: Collection[int]) -> None:
     answers: dict[int, Callable[[Any], bodies.Body]] = {
         Task.TAKE: jobs.take, Task.JOB: jobs.job, Task.LABEL: jobs.label, Task.FORGET: jobs.forget,
         Task.IGNORE: jobs.ignore, Task.STATE: jobs.state, Task.IMPORT: jobs.import_file, Task.TIDY: jobs.tidy,
+        Task.SCHEDULE: jobs.schedule, Task.RULES: jobs.rules,
     }  # fmt: skip
     room = BoundedSemaphore(CONNECTIONS)
 

@@ -6,10 +6,10 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from app.errors import AppError
-from app.history.errors import DatabaseUnusable
+from app.history.errors import Damaged, DatabaseUnusable
 from app.history.series import SeriesFacts
 from app.history.writer import Writer
 from app.maps.catalog import Listing, MapRow, listing
@@ -100,7 +100,7 @@ class Recorder:
             settings=settings,
             host=host,
             boot_id=boot_id,
-            rules=rules.load(settings),
+            rules=_rules(settings, writer),
             cpu=CpuBudget(share=settings.history_cpu_percent / 100, now_s=now_s),
             upkeep=Upkeep(writer, DiskBudget(settings.history_mib * MIB)),
             clock=Clock(now_s, time.time() - now_s),
@@ -209,7 +209,7 @@ class Recorder:
 
     def _list(self, now_s: float) -> None:
         self._listed_s = now_s
-        self.rules = rules.load(self.settings)
+        self.rules = _rules(self.settings, self.writer)
         found: Listing = listing(self.client)
         live = tuple(naming.live_map(row) for row in found.rows)
         if live != self._named or now_s - self._assigned_s >= ASSIGN_S:
@@ -227,24 +227,12 @@ class Recorder:
                 known = Recorded(row, self._series[map_id], pace, now_s)
             now_there[map_id] = known
             known.row, known.series, known.pace = row, self._series[map_id], pace
-            known.why_not = self._why_not(row, pace)
+            known.why_not = why_not(row, pace)
         self.maps = now_there
 
-    def _why_not(self, row: MapRow, pace: Pace) -> str:
-        if pace.interval_s == NEVER_S:
-            return f"{pace.by} says never"
-        if row.kind.enumerate in {Enumerate.NOTHING, Enumerate.RING}:
-            return (
-                "its entries cannot be listed"
-                if row.kind.enumerate is Enumerate.NOTHING
-                else "its records pass through"
-            )
-        entries = row.entries
-        if entries is None and row.kind.counter is not Counter.UNKNOWN and row.facts.max_entries <= pace.entries:
-            entries = 0
-        if entries is not None and entries > pace.entries:
-            return f"it has {entries:,} entries, more than the {pace.entries:,} that are recorded without a rule"
-        return ""
+    def look_again(self) -> None:
+        """Read the list of maps, and the rules, with the next step."""
+        self._listed_s = 0.0
 
     def _next(self, now_s: float) -> Recorded | None:
         """The map that has waited longest for its interval."""
@@ -311,6 +299,28 @@ class Recorder:
         if problem != self._said:
             self._said = problem
             log.warning("%s", problem)
+
+
+def why_not(row: MapRow, pace: Pace) -> str:
+    """Why a map is not recorded; empty where it is."""
+    if pace.interval_s == NEVER_S:
+        return f"{pace.by} says never"
+    if row.kind.enumerate in {Enumerate.NOTHING, Enumerate.RING}:
+        return "its entries cannot be listed" if row.kind.enumerate is Enumerate.NOTHING else "its records pass through"
+    entries = row.entries
+    if entries is None and row.kind.counter is not Counter.UNKNOWN and row.facts.max_entries <= pace.entries:
+        entries = 0
+    if entries is not None and entries > pace.entries:
+        return f"it has {entries:,} entries, more than the {pace.entries:,} that are recorded without a rule"
+    return ""
+
+
+def _rules(settings: Settings, writer: Writer) -> Rules:
+    """As they are now; a damaged note counts as none, and is told."""
+    try:
+        return rules.load(settings, writer.fact(rules.NOTE))
+    except Damaged as damage:
+        return replace(rules.load(settings), told=str(damage))
 
 
 def _same_map(one: MapRow, other: MapRow) -> bool:

@@ -1,11 +1,12 @@
-"""Which maps are recorded, how often, and up to which size: rules of a TOML file, by name, pin and type.
+"""Which maps are recorded, how often, and up to which size: rules in TOML, by name, pin and type.
 
     [[rule]]
     maps = ["cilium_lb4_*"]      # names, as a shell's patterns; pins and types likewise
     every = "5m"                 # or "never"
     entries = 1_000_000          # record it up to this size
 
-The first rule that matches decides; what it does not say is as without rules.
+The first rule that matches decides; what it does not say is as without rules. They are in a file of the data directory, or
+else in the history itself, where the page Schedule puts them.
 """
 
 from __future__ import annotations
@@ -26,6 +27,10 @@ LEAST_S = 1.0
 _EVERY = re.compile(r"([1-9][0-9]{0,5})\s*([smhd])")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _KNOWN = {"maps", "pins", "types", "every", "entries"}
+NOTE = "rules"
+"""Name of the note in the history that holds those of the page."""
+MOST_CHARS = 16_000
+PAGE = "the rules of the page Schedule"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +72,9 @@ class Rules:
     rules: tuple[Rule, ...] = ()
     told: str = "no rules: every map"
     """Where they are from, or what is wrong with them."""
+    text: str = ""
+    source: str = ""
+    """`file`, `page`, or empty where there are none."""
 
     def pace(self, name: str, pins: Sequence[str], kind: str) -> Pace:
         """How a map is recorded."""
@@ -80,29 +88,46 @@ class Rules:
         return self.default
 
 
-def load(settings: Settings) -> Rules:
-    """The rules of a data directory; with a mistake in them, what holds without, and the mistake told."""
-    default = Pace(interval_s=float(max(settings.record_seconds, 1)), entries=settings.record_entries)
+def load(settings: Settings, noted: bytes | None = None) -> Rules:
+    """The rules of a data directory's file, or else those noted in the history.
+
+    With a mistake in them: what holds without, and the mistake told.
+    """
     path = settings.within(settings.record_rules)
     try:
         text = path.read_text()
     except FileNotFoundError:
-        return Rules(default=default)
+        if not noted:
+            return Rules(default=default(settings))
+        return _of(settings, noted.decode("utf-8", "replace"), PAGE, "page")
     except (OSError, UnicodeDecodeError) as problem:
-        return Rules(default=default, told=str(BadRules(path, str(problem))))
+        return Rules(default=default(settings), told=str(BadRules(path, str(problem))), source="file")
+    return _of(settings, text, path, "file")
+
+
+def default(settings: Settings) -> Pace:
+    """What holds without a rule."""
+    return Pace(interval_s=float(max(settings.record_seconds, 1)), entries=settings.record_entries)
+
+
+def _of(settings: Settings, text: str, where: Path | str, source: str) -> Rules:
     try:
-        rules = parse(text, path)
+        rules = parse(text, where)
     except BadRules as problem:
-        return Rules(default=default, told=str(problem))
-    return Rules(default=default, rules=rules, told=f"{len(rules)} rules of {path}")
+        return Rules(default=default(settings), told=str(problem), text=text, source=source)
+    count = f"{len(rules)} rule{'' if len(rules) == 1 else 's'}"
+    told = f"{count} of the page Schedule" if source == "page" else f"{count} of {where}"
+    return Rules(default=default(settings), rules=rules, told=told, text=text, source=source)
 
 
-def parse(text: str, path: Path) -> tuple[Rule, ...]:
+def parse(text: str, path: Path | str) -> tuple[Rule, ...]:
     """Rules out of TOML. raises BadRules"""
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as problem:
         raise BadRules(path, str(problem)) from problem
+    except RecursionError as problem:
+        raise BadRules(path, "it is nested too deeply") from problem
     if unknown := sorted(set(document) - {"rule"}):
         raise BadRules(path, f"{unknown[0]} is nothing that it may say: [[rule]] is")
     given = document.get("rule", [])
@@ -111,7 +136,7 @@ def parse(text: str, path: Path) -> tuple[Rule, ...]:
     return tuple(_rule(number, each, path) for number, each in enumerate(given, 1))
 
 
-def _rule(number: int, given: Any, path: Path) -> Rule:
+def _rule(number: int, given: Any, path: Path | str) -> Rule:
     where = f"rule {number}"
     if not isinstance(given, dict):
         raise BadRules(path, f"{where} is no table")
@@ -130,7 +155,7 @@ def _rule(number: int, given: Any, path: Path) -> Rule:
     return Rule(number=number, interval_s=interval_s, entries=entries, **lists)
 
 
-def _interval(given: Any, where: str, path: Path) -> float:
+def _interval(given: Any, where: str, path: Path | str) -> float:
     if given == "never":
         return NEVER_S
     match = _EVERY.fullmatch(given) if isinstance(given, str) else None

@@ -82,6 +82,8 @@ NEEDS: dict[str, Need] = {
     "plans.step": Need.EDIT,
     "snapshots.index": Need.VALUES,
     "snapshots.export": Need.VALUES,
+    "schedule.show": Need.VALUES,
+    "schedule.change": Need.ADMIN,
     "snapshots.job": Need.VALUES,
     "snapshots.label": Need.EDIT,
     "snapshots.delete_form": Need.ADMIN,

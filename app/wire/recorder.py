@@ -10,6 +10,8 @@ from enum import IntEnum
 from pathlib import Path
 from typing import TypeVar
 
+import msgspec
+
 from app.wire.asking import Asking
 from app.wire.bodies import AskNothing, Body, ObjectId
 from app.wire.connection import SocketTransport
@@ -31,6 +33,8 @@ class Task(IntEnum):
     STATE = 6
     IMPORT = 7
     TIDY = 8
+    SCHEDULE = 9
+    RULES = 10
 
 
 class AskTake(Body, frozen=True):
@@ -75,6 +79,22 @@ class AskImport(Body, frozen=True):
     name: str
 
 
+class AskSchedule(Body, frozen=True):
+    """Which maps are recorded how often."""
+
+    first: int
+    """So many maps were told of already."""
+    rules: str | None
+    """As it would be under these, in TOML; None: as it is."""
+
+
+class AskRules(Body, frozen=True):
+    """Record by these rules, in TOML, from now on."""
+
+    rules: str
+    author: str
+
+
 class JobFacts(Body, frozen=True):
     """Work that takes a while."""
 
@@ -103,6 +123,42 @@ class Stretch(Body, frozen=True):
     name: str
     wanted_s: float
     actual_s: float
+
+
+class Paced(Body, frozen=True):
+    """How one live map is recorded. Intervals are in seconds, 0: never."""
+
+    map_id: int
+    series_id: int
+    entries: int | None
+    now_s: float
+    """As it is."""
+    interval_s: float
+    """As it would be under the rules that were asked about."""
+    actual_s: float
+    """What it came to lately; 0 where nothing is known."""
+    by: str
+    """Which rule says so; empty: none."""
+    why_not: str
+    """Why it is not recorded; empty where it is."""
+
+
+class ScheduleFacts(Body, frozen=True):
+    """Rules, and some maps under them."""
+
+    rules: str
+    """In force, in TOML."""
+    source: str
+    """`file`, `page`, or empty."""
+    told: str
+    """Where they are from, or what is wrong with them."""
+    file: str
+    """Path of the file that counts for more than the page, there or not."""
+    default_s: float
+    default_entries: int
+    total: int
+    """Maps in all."""
+    maps: tuple[Paced, ...]
 
 
 class RecorderFacts(Body, frozen=True):
@@ -145,9 +201,14 @@ TASKS: dict[IntEnum, Shape] = {
     Task.STATE: Shape(AskNothing, RecorderFacts),
     Task.IMPORT: Shape(AskImport, JobFacts),
     Task.TIDY: Shape(AskNothing, JobFacts),
+    Task.SCHEDULE: Shape(AskSchedule, ScheduleFacts),
+    Task.RULES: Shape(AskRules, Done),
 }
-ONCE = frozenset(Task) - {Task.JOB, Task.STATE}
-MOST_BYTES = {Task.TAKE: 32_768, Task.FORGET: 32_768, Task.IGNORE: 16_384, Task.LABEL: 2_048, Task.IMPORT: 1_024}
+ONCE = frozenset(Task) - {Task.JOB, Task.STATE, Task.SCHEDULE}
+MOST_BYTES = {
+    Task.TAKE: 32_768, Task.FORGET: 32_768, Task.IGNORE: 16_384, Task.LABEL: 2_048, Task.IMPORT: 1_024, Task.SCHEDULE: 49_152,
+    Task.RULES: 49_152,
+}  # fmt: skip
 """Of a question's body; 64 for all others."""
 
 
@@ -185,6 +246,21 @@ class RecorderClient(Asking):
     def tidy(self) -> JobFacts:
         """Thin and collect now."""
         return self._ask(Task.TIDY, AskNothing(), JobFacts)
+
+    def schedule(self, rules: str | None = None) -> ScheduleFacts:
+        """Which maps are recorded how often, all of them; under other rules, if any are given. raises Declined"""
+        found = self._ask(Task.SCHEDULE, AskSchedule(0, rules), ScheduleFacts)
+        maps = list(found.maps)
+        while len(maps) < found.total:
+            more = self._ask(Task.SCHEDULE, AskSchedule(len(maps), rules), ScheduleFacts).maps
+            if not more:
+                break
+            maps += more
+        return msgspec.structs.replace(found, maps=tuple(maps))
+
+    def rules(self, text: str, *, author: str) -> int:
+        """Record by other rules from now on: how many there are. raises Declined"""
+        return self._ask(Task.RULES, AskRules(text, author), Done).count
 
     def _ask(self, task: Task, question: Body, wanted: type[_Answer]) -> _Answer:
         try:

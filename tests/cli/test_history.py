@@ -205,7 +205,7 @@ def test_a_key_is_followed(within: Within) -> None:
 
 
 def test_each_command_of_the_group_explains_itself(within: Within) -> None:
-    for words in ("state", "tidy", "verify", "backup", "restore", "ignore", "find"):
+    for words in ("state", "schedule", "tidy", "verify", "backup", "restore", "ignore", "find"):
         text = within.done("history", words, "--help").text
         assert f"\n    bpf-atlas history {words}" in text.partition("Examples:")[2].partition("Options:")[0]
     for words in ("export", "import", "label", "delete"):
@@ -282,6 +282,25 @@ def test_the_recorder_imports_tidies_and_tells_how_it_is(service: Service, tmp_p
     assert service.run("history", "verify", "--file", backup).status == 0
     refused = service.run("history", "restore", backup)
     assert (refused.status, "runs already: stop it" in refused.complaint) == (1, True)
+
+
+@pytest.mark.slow
+def test_what_is_recorded_and_what_other_rules_would_do(service: Service, tmp_path: Path) -> None:
+    rules = tmp_path / "rules.toml"
+    rules.write_text(f'[[rule]]\nmaps = ["{NAME}"]\nevery = "5m"\n\n[[rule]]\nevery = "never"\n')
+    with made() as (_fd, map_id), bare_map(name=b"cli_beside") as other:
+        service.run("snapshot", map_id, other)  # they are known to the recorder then
+        now = service.run("history", "schedule", "--json").document
+        assert (now["source"], now["rules"]) == ("", "no rules: every map")
+        tried = service.run("history", "schedule", "--try", rules, "--json").document
+        paces = {each["map_id"]: (each["every_s"], each["by"], each["why_not"]) for each in tried["maps"]}
+        assert (paces[map_id], paces[other]) == ((300.0, "rule 1", ""), (None, "rule 2", "rule 2 says never"))
+        text = service.run("history", "schedule", "--try", rules).text
+        assert "\nnot recorded: cli_beside " in text
+        assert "\n1 maps, about" in text
+    rules.write_text('[[rule]]\nevery = "soon"\n')
+    refused = service.run("history", "schedule", "--try", rules)
+    assert (refused.status, f'{rules}: rule 1: every is "30s"' in refused.complaint) == (1, True)
 
 
 @pytest.mark.slow

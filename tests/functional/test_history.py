@@ -117,7 +117,7 @@ def test_all_of_it_works_without_script(windows: Windows, service: Service) -> N
 
 
 SCREENS = (
-    "/snapshots", "/snapshots?by=map", "/snapshots/:ref:", "/snapshots/:ref:/delete",
+    "/snapshots", "/snapshots?by=map", "/snapshots/schedule", "/snapshots/:ref:", "/snapshots/:ref:/delete",
     "/maps/:id:/history", "/maps/:id:?at=:ref:", "/series/:series:",
     "/snapshots/:ref:/entries/:key:",
 )  # fmt: skip

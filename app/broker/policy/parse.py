@@ -39,6 +39,8 @@ def parse(text: str, name: str = "policy.toml") -> Policy:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as problem:
         raise _syntax(name, text, str(problem)) from None
+    except RecursionError:
+        raise PolicyError(name, 1, "it is nested too deeply") from None
     found = tables(text)
     for table in found[1:]:
         found[0].keys.setdefault(table.name.split(".")[0], table.line)

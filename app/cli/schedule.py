@@ -1,0 +1,106 @@
+"""`bpf-atlas history schedule`."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from app.cli.errors import NoService, NotDone
+from app.cli.layout import columns, harmless, print_json, size
+from app.cli.past import Past, is_recorded, recorder
+from app.cli.service import data_option
+from app.settings import Settings
+from app.wire.errors import Declined
+
+if TYPE_CHECKING:
+    from app.wire.recorder import ScheduleFacts
+
+
+@click.command("schedule")
+@click.option(
+    "--try", "file", type=click.Path(path_type=Path, exists=True, dir_okay=False), metavar="FILE",
+    help="As it would be under the rules of a file; nothing is changed.",
+)  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+@data_option
+def command(settings: Settings, *, file: Path | None, as_json: bool) -> None:
+    """Which maps are recorded, how often and by which rule, and what 30 days of that take.
+
+    Rules are a file in the data directory, record.toml, or are written on the page What is recorded.
+
+    \b
+    Examples:
+      bpf-atlas history schedule
+      bpf-atlas history schedule --try record.toml
+    """
+    if not is_recorded(settings):
+        raise NoService(settings.data)
+    with recorder(settings) as client:
+        try:
+            found = client.schedule(file.read_text() if file else None)
+        except (Declined, UnicodeDecodeError) as refusal:
+            raise NotDone(f"{file}: {refusal}") from refusal
+    with Past(settings) as past:
+        rows = _rows(past, found)
+    if as_json:
+        told = {"rules": found.told, "source": found.source, "file": found.file}
+        print_json({**told, "month_bytes": sum(each["month_bytes"] or 0 for each in rows), "maps": rows})
+        return
+    recorded = [each for each in rows if not each["why_not"]]
+    if recorded:
+        heads = ["MAP", "EVERY", "BY", "KEPT IN A DAY", "A DAY TAKES", "30 DAYS TAKE"]
+        click.echo(columns(heads, [_cells(each) for each in recorded], right=frozenset(heads[3:])))
+    for each in rows:
+        if each["why_not"]:
+            click.echo(f"not recorded: {harmless(each['map'])}: {harmless(each['why_not'])}")
+    unknown = sum(each["month_bytes"] is None for each in recorded)
+    click.echo(
+        f"{len(recorded):,} maps, about {size(sum(each['month_bytes'] or 0 for each in recorded))} in 30 days"
+        + (f", without {unknown:,} with less than ten minutes of history" if unknown else "")
+        + f"; {harmless(found.told)}"
+    )
+
+
+def _rows(past: Past, found: ScheduleFacts) -> list[dict[str, Any]]:
+    """One for each map, those that take most first."""
+    from app.history.volume import faster, volumes
+    from app.timeline.naming import title
+
+    timeline = past.timeline_or_none()
+    taken, titles = {}, {}
+    if timeline is not None:
+        with timeline.history.reading() as connection:
+            taken = volumes(connection, time.time_ns())
+        titles = {each.id: title(each.of) for each in timeline.history.series()}
+    rows = []
+    for each in found.maps:
+        volume = taken.get(each.series_id)
+        factor = faster(volume, each.now_s, each.interval_s)
+        rows.append({
+            "map": titles.get(each.series_id, f"#{each.map_id}"),
+            "map_id": each.map_id,
+            "every_s": each.interval_s or None,
+            "lately_s": each.actual_s or None,
+            "by": each.by,
+            "why_not": each.why_not,
+            "kept_in_a_day": volume.snapshots if volume else 0,
+            "day_bytes": volume.day_bytes(factor) if volume and factor else None,
+            "month_bytes": volume.month_bytes(factor, each.interval_s) if volume and factor else None,
+        })  # fmt: skip
+    return sorted(rows, key=lambda each: (-(each["month_bytes"] or 0), each["map"]))
+
+
+def _cells(row: dict[str, Any]) -> list[str]:
+    lately = row["lately_s"] if row["lately_s"] and row["lately_s"] > 1.5 * row["every_s"] else 0
+    unknown = row["month_bytes"] is None
+    return [
+        row["map"],
+        f"{row['every_s']:,.0f} s" + (f", lately {lately:,.0f} s" if lately else ""),
+        row["by"] or "no rule",
+        f"{row['kept_in_a_day']:,}",
+        "-" if unknown else size(row["day_bytes"]),
+        "-" if unknown else size(row["month_bytes"]),
+    ]

@@ -1,0 +1,138 @@
+"""Which maps are recorded, how often and by which rule, what that takes, and the rules themselves."""
+
+from __future__ import annotations
+
+import operator
+import time
+from dataclasses import dataclass
+from http import HTTPStatus
+
+from flask import Blueprint, Response, g, redirect, request
+
+from app.history.errors import NoHistory
+from app.history.volume import MONTH_DAYS, Volume, faster, volumes
+from app.maps.recorded import type_name
+from app.timeline.naming import title
+from app.web import arguments
+from app.web.backend import Backend
+from app.web.recorder_strip import strip
+from app.web.rendering import as_response, page_or_fragment
+from app.web.snapshots_page import needs_recorder
+from app.wire.errors import WireError
+from app.wire.recorder import Paced, ScheduleFacts
+
+PATH = "/snapshots/schedule"
+MOST_RULES = 16_000
+MOST_LINES = 1000
+EXAMPLE = """[[rule]]
+maps = ["cilium_ct*"]        # patterns of names; pins and types likewise
+every = "5m"                 # 30s, 5m, 2h, 1d, or "never"
+entries = 1_000_000          # also when it is as large as this
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """One live map."""
+
+    paced: Paced
+    title: str
+    type: str
+    every: str
+    was: str
+    """How often it is looked at now, where the rules that are tried change that."""
+    actual: str
+    """How often it really is, where that is much less."""
+    snapshots: int
+    """Kept in the last day."""
+    day_bytes: int | None
+    """None: nothing is known yet."""
+    month_bytes: int | None
+
+
+def blueprint(backend: Backend) -> Blueprint:
+    """GET and POST /snapshots/schedule."""
+    bp = Blueprint("schedule", __name__)
+
+    @bp.get(PATH)
+    def show() -> Response:
+        needs_recorder(backend)
+        return _page(backend, backend.past.recorder.schedule())
+
+    @bp.post(PATH)
+    def change() -> Response:
+        needs_recorder(backend)
+        recorder = backend.past.recorder
+        text = arguments.typed("rules", MOST_RULES).replace("\r\n", "\n")
+        try:
+            if request.form.get("step") == "save":
+                recorder.rules(text, author=g.session.user)
+                return as_response(redirect(PATH, code=HTTPStatus.SEE_OTHER))
+            return _page(backend, recorder.schedule(text), tried=text)
+        except WireError as refusal:
+            response = _page(backend, recorder.schedule(), tried=text, problem=str(refusal))
+            response.status_code = HTTPStatus.UNPROCESSABLE_ENTITY
+            return response
+
+    return bp
+
+
+def _page(backend: Backend, found: ScheduleFacts, *, tried: str | None = None, problem: str = "") -> Response:
+    taken: dict[int, Volume] = {}
+    titles: dict[int, tuple[str, str]] = {}
+    try:
+        timeline = backend.past.timeline()
+    except NoHistory:
+        pass
+    else:
+        with timeline.history.reading() as connection:
+            taken = volumes(connection, time.time_ns())
+        titles = {each.id: (title(each.of), type_name(each.of.type)) for each in timeline.history.series()}
+    lines = [_line(each, taken.get(each.series_id), titles) for each in found.maps]
+    recorded = sorted((each for each in lines if not each.paced.why_not), key=lambda each: -(each.month_bytes or -1))
+    left_out = sorted((each for each in lines if each.paced.why_not), key=operator.attrgetter("title"))
+    known = [each for each in recorded if each.month_bytes is not None]
+    return page_or_fragment(
+        "history/schedule.html",
+        "history/_schedule.html",
+        strip=strip(backend),
+        schedule=found,
+        lines=recorded[:MOST_LINES],
+        left_out=left_out[:MOST_LINES],
+        n_recorded=len(recorded),
+        n_unknown=len(recorded) - len(known),
+        day_bytes=sum(each.day_bytes or 0 for each in known),
+        month_bytes=sum(each.month_bytes or 0 for each in known),
+        month_days=MONTH_DAYS,
+        tried=tried,
+        text=found.rules if tried is None else tried,
+        example=EXAMPLE,
+        problem=problem,
+        default_every=interval(found.default_s),
+    )
+
+
+def _line(paced: Paced, volume: Volume | None, titles: dict[int, tuple[str, str]]) -> Line:
+    name, kind = titles.get(paced.series_id, (f"#{paced.map_id}", ""))
+    factor = faster(volume, paced.now_s, paced.interval_s)
+    return Line(
+        paced=paced,
+        title=name,
+        type=kind,
+        every=interval(paced.interval_s),
+        was=interval(paced.now_s) if paced.now_s != paced.interval_s else "",
+        actual=interval(paced.actual_s) if paced.now_s and paced.actual_s > 1.5 * paced.now_s else "",
+        snapshots=volume.snapshots if volume else 0,
+        day_bytes=volume.day_bytes(factor) if volume and factor else None,
+        month_bytes=volume.month_bytes(factor, paced.interval_s) if volume and factor else None,
+    )
+
+
+def interval(seconds: float) -> str:
+    """`30 s`, `5 min`, `2 h`, `1 d`; `never` for 0."""
+    if not seconds:
+        return "never"
+    for unit, name in ((86_400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= unit and seconds % unit == 0:
+            return f"{int(seconds // unit)} {name}"
+    return f"{seconds:.0f} s"
