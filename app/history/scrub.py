@@ -95,7 +95,7 @@ class Scrub:
         rows_of  the bytes themselves, uint8[n, width] each; asked for only where one of them is wanted
         raises   DatabaseUnusable, where its place in the file cannot be written either
         """
-        wanted = self.damaged.keys() & set(names)
+        wanted = self.damaged.keys() & set(names) if self.damaged else set()
         if not wanted:
             return []
         before = {hurt.id for hurt in self.damaged.values()}

@@ -22,7 +22,7 @@ from app.recorder import rules
 from app.recorder.budget import CpuBudget, DiskBudget
 from app.recorder.clock import Clock
 from app.recorder.rules import NEVER_S, Pace, Rules
-from app.recorder.upkeep import NOT_YET, Upkeep
+from app.recorder.upkeep import NOT_YET, SCRUB_FIRST_S, Upkeep
 from app.settings import MIB, Settings
 from app.timeline import naming, taking
 from app.timeline.errors import NotKept
@@ -102,7 +102,7 @@ class Recorder:
             boot_id=boot_id,
             rules=_rules(settings, writer),
             cpu=CpuBudget(share=settings.history_cpu_percent / 100, now_s=now_s),
-            upkeep=Upkeep(writer, DiskBudget(settings.history_mib * MIB)),
+            upkeep=Upkeep(writer, DiskBudget(settings.history_mib * MIB), scrub_due_s=now_s + SCRUB_FIRST_S),
             clock=Clock(now_s, time.time() - now_s),
         )
 

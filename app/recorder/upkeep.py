@@ -23,6 +23,8 @@ WAL_BYTES = 16 << 20
 SCRUB_S = 86_400.0
 """All chunks are read through so often, some at a time."""
 SCRUB_LEAST_S = 1.0
+SCRUB_FIRST_S = 600.0
+"""After a start there is more urgent work."""
 MOST_DAMAGED = 50
 """Damaged chunks that are told of."""
 NOT_YET = "not yet"
@@ -40,7 +42,7 @@ class Upkeep:
     """How far the history was read through."""
     _thinned_s: float = 0.0
     _sized_s: float = 0.0
-    _scrub_due_s: float = 0.0
+    scrub_due_s: float = 0.0
     _stretch_told: float = 1.0
 
     def size_is_due(self, now_s: float) -> bool:
@@ -53,7 +55,7 @@ class Upkeep:
 
     def scrub_is_due(self, now_s: float) -> bool:
         """`scrub` is."""
-        return now_s >= self._scrub_due_s
+        return now_s >= self.scrub_due_s
 
     def thin(self, now_s: float, real_ns: int) -> str:
         """Thin by age, collect, give room back; says what came of it."""
@@ -114,13 +116,13 @@ class Upkeep:
             ended = scrub.step()
             steps = scrub.steps()
         except DatabaseUnusable as problem:
-            self._scrub_due_s = now_s + SCRUB_S
+            self.scrub_due_s = now_s + SCRUB_S
             self.scrubbed = f"it could not go on: {problem}"
             log.warning("reading through the history: %s", problem)
             return
         for name in scrub.damaged.keys() - known:
             log.warning("%s", _told(scrub.damaged[name].problem))
-        self._scrub_due_s = now_s + (SCRUB_S if ended else max(SCRUB_S / steps, SCRUB_LEAST_S))
+        self.scrub_due_s = now_s + (SCRUB_S if ended else max(SCRUB_S / steps, SCRUB_LEAST_S))
         if ended:
             self.scrubbed = f"all {scrub.looked_at:,} chunks by {moment(real_ns)}"
 

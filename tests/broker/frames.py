@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 import socket
 import sys
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -38,12 +39,20 @@ def question_of(verb: Verb, of: MapIdentity, chance: random.Random) -> bytes:
     return msgspec.msgpack.encode(made.get(shape) or filled(shape, credential, chance))
 
 
+CREDENTIAL = str(accounts.Credential)
+
+
+@cache
+def kinds_of(shape: type[bodies.Body]) -> tuple[str, ...]:
+    """Types of its fields."""
+    return tuple(str(info.type) for info in msgspec.structs.fields(shape))
+
+
 def filled(shape: type[bodies.Body], credential: accounts.Credential, chance: random.Random) -> bodies.Body:
     """Any body of a shape, its credential a made-up one."""
     values: list[Any] = []
-    for info in msgspec.structs.fields(shape):
-        kind = str(info.type)
-        if info.type is accounts.Credential:
+    for kind in kinds_of(shape):
+        if kind == CREDENTIAL:
             values.append(credential)
         elif "int" in kind:
             values.append(chance.getrandbits(20))
@@ -53,7 +62,7 @@ def filled(shape: type[bodies.Body], credential: accounts.Credential, chance: ra
             values.append(False)
         elif "tuple" in kind:
             values.append(())
-        elif info.type is str or "str" in kind:
+        elif "str" in kind:
             values.append(chance.randbytes(chance.randrange(12)).hex())
         else:
             values.append(None)

@@ -117,7 +117,11 @@ class Visitor:
     def axe(self) -> list[str]:
         """Violations that axe-core finds on the page as it stands, one line each."""
         self.page.evaluate(AXE)
-        found = self.page.evaluate("tags => axe.run(document, {runOnly: {type: 'tag', values: tags}})", AXE_TAGS)
+        found = self.page.evaluate(
+            """tags => axe.run(document, {runOnly: {type: 'tag', values: tags}, resultTypes: ['violations'], preload: false})
+                .then(found => ({violations: found.violations}))""",
+            AXE_TAGS,
+        )
         return [
             f"{one['id']}: {node['html'][:160]} {node.get('failureSummary', '')[:200]}"
             for one in found["violations"]

@@ -74,6 +74,7 @@ def bench(settings: Settings, client: Client, monkeypatch: pytest.MonkeyPatch) -
     recorder = Recorder.begin(writer, client, settings, "here", boot_id())
     recorder.clock.started_s = recorder.cpu.now_s = 0.0
     recorder.clock.offset_s = REAL_S
+    recorder.upkeep.scrub_due_s = 0.0
     folder = settings.data / "recorder"
     folder.mkdir()
     yield Bench(recorder, Jobs(recorder, folder), 1000.0)

@@ -17,7 +17,6 @@ from app.history.verify import verify
 from app.maps.catalog import MapRow
 from app.maps.opening import OpenMap
 from app.recorder import record, upkeep
-from app.recorder.record import Recorder
 from app.recorder.rules import Pace, Rules
 from app.timeline.series_settings import settings_of
 from app.uapi import syscall
@@ -124,18 +123,18 @@ def test_a_map_that_grows_under_it_is_left_for_a_rule_and_told_of(
     with live_map(SPEC, [(u32(number), u64(number)) for number in range(8)]) as fd:
         map_id = map_info(fd).id
         small = Rules(default=Pace(interval_s=60, entries=10))
-        monkeypatch.setattr(record.rules, "load", lambda _settings: small)
+        monkeypatch.setattr(record.rules, "load", lambda *_: small)
         bench.recorder.rules = small
         # It is listed with eight entries, and has twenty by the time that it is read.
-        whole = Recorder._why_not
+        whole = record.why_not
 
-        def grown(recorder: Recorder, row: MapRow, pace: Pace) -> str:
-            answer = whole(recorder, row, pace)
+        def grown(row: MapRow, pace: Pace) -> str:
+            answer = whole(row, pace)
             for number in range(20):
                 syscall.map_update(fd, u32(number), u64(number))
             return answer
 
-        monkeypatch.setattr(Recorder, "_why_not", grown)
+        monkeypatch.setattr(record, "why_not", grown)
         bench.minute(1)
         assert "it has more than 10 entries now" in bench.recorder.maps[map_id].why_not
         assert bench.snapshots(map_id) == []
