@@ -205,7 +205,7 @@ def test_processes_beside_the_web_stay_small(room: str, unwanted: set[str]) -> N
 def test_commands_are_modules_and_modules_are_commands() -> None:
     assert {module for module, _line in COMMANDS.values()} == {f"app.cli.{name}" for name in COMMANDS}
     plumbing = {
-        "__init__", "changed", "compared", "errors", "exits", "layout", "main", "past", "progress", "service", "story",
+        "__init__", "changed", "compared", "errors", "exits", "layout", "main", "past", "progress", "schedule", "service", "story",
         "supervise",
     }  # fmt: skip
     assert {path.stem for path in (ROOT / "app" / "cli").glob("*.py")} == set(COMMANDS) | plumbing
