@@ -6,6 +6,7 @@ can put a damaged chunk right again; nobody else can.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
@@ -15,10 +16,12 @@ from app.history import chunks, codec
 from app.history.chunks import Decoder, NewChunk, check_content
 from app.history.codec import Bytes2d
 from app.history.database import TORN, Database
-from app.history.errors import Damaged
+from app.history.errors import Damaged, DatabaseUnusable
 from app.history.seal import address
 from app.history.tables import Chunk
 from app.history.verify import Problem, one_chunk
+
+log = logging.getLogger(__name__)
 
 STEP = 16
 """Chunks looked at in one go."""
@@ -41,6 +44,8 @@ class Scrub:
     """Chunks that cannot be read, by the address that their row has."""
     looked_at: int = 0
     """Chunks, in this round."""
+    _beyond: set[int] = field(default_factory=set)
+    """Chunks whose place in the file cannot be written either."""
     _at: int = 0
     _decoder: Decoder = field(default_factory=Decoder)
 
@@ -93,26 +98,32 @@ class Scrub:
 
         names    addresses of what is at hand
         rows_of  the bytes themselves, uint8[n, width] each; asked for only where one of them is wanted
-        raises   DatabaseUnusable, where its place in the file cannot be written either
         """
-        wanted = self.damaged.keys() & set(names) if self.damaged else set()
+        if not self.damaged:
+            return []
+        wanted = {name: self.damaged[name].id for name in self.damaged.keys() & set(names)}
+        wanted = {name: number for name, number in wanted.items() if number not in self._beyond}
         if not wanted:
             return []
         before = {hurt.id for hurt in self.damaged.values()}
-        for rows in rows_of():
-            name = address(rows) if rows.size else b""
-            if name in wanted:
-                wanted.remove(name)
-                with self.database.writing() as connection:
-                    _write(connection, self.damaged[name].id, name, rows)
-        with self.database.reading() as connection:  # what was a delta of these can be read again, too
-            for number in before:
-                self._note(connection, number)
+        try:
+            for rows in rows_of():
+                number = wanted.pop(address(rows) if rows.size else b"", 0)
+                if number:
+                    with self.database.writing() as connection:
+                        _write(connection, number, rows)
+            with self.database.reading() as connection:  # what was a delta of these can be read again, too
+                for number in before:
+                    self._note(connection, number)
+        except DatabaseUnusable as problem:
+            log.warning("damaged chunks cannot be put right (%s), a backup has them: %s", problem, sorted(before))
+            self._beyond |= before
         return sorted(before - {hurt.id for hurt in self.damaged.values()})
 
 
-def _write(connection: Connection, number: int, name: bytes, rows: Bytes2d) -> None:
+def _write(connection: Connection, number: int, rows: Bytes2d) -> None:
     """Whole, and not as a delta: what it was a delta of may be a delta of it by now, or damaged as well."""
+    name = address(rows)
     new = NewChunk(address=name, width=rows.shape[1], raw_bytes=rows.nbytes, encoded=codec.encode(rows), id=number)
     row = new.as_row()
     for column in ("id", "address"):

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
+import numpy as np
 from sqlalchemy import Connection, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
@@ -16,7 +17,7 @@ from app.history.database import Database
 from app.history.errors import Damaged, DatabaseUnusable, NoSuchSeries, NoSuchSnapshot
 from app.history.history import History
 from app.history.scrub import Scrub
-from app.history.seal import seal
+from app.history.seal import address, seal
 from app.history.series import Identity, SeriesFacts
 from app.history.snapshots import About, Draft, Kept
 from app.history.tables import Meta, Root, Snapshot
@@ -49,7 +50,10 @@ class Writer(History):
             series.store(connection, *changed)
 
     def layout_of(self, body: bytes, btf: bytes | None, base_btf: bytes | None) -> int:
-        """The layout with this body, made where there is none: its id."""
+        """The layout with this body, made where there is none: its id. Its BTF is mended where that is damaged."""
+        if self.scrub.damaged:
+            parts = [np.frombuffer(data, np.uint8).reshape(1, -1) for data in (btf, base_btf) if data]
+            self._mend([address(each) for each in parts], lambda: parts)
         try:
             with self.database.writing() as connection:
                 return layouts.put(connection, body, btf, base_btf)[0]
@@ -69,10 +73,13 @@ class Writer(History):
             made = snapshots.draft(self.database, keys, values, moment=moment)
             with self.reading() as connection:
                 self.scrub.note(connection, made.known.values())
-        mended = self.scrub.mend([*made.keys, *made.values], lambda: snapshots.pieces(keys, values))
-        if mended:
-            log.warning("damaged chunks are whole again, since their map still holds them: %s", mended)
+        self._mend([*made.keys, *made.values], lambda: snapshots.pieces(keys, values))
         return made
+
+    def _mend(self, names: Iterable[bytes], rows_of: Callable[[], Iterable[Bytes2d]]) -> None:
+        mended = self.scrub.mend(names, rows_of)
+        if mended:
+            log.warning("damaged chunks are whole again, since what they held is still there: %s", mended)
 
     def keep(self, made: Draft, about: About) -> Kept:
         """Put a snapshot in. raises DatabaseUnusable, also where a collection came between the draft and this"""

@@ -100,7 +100,7 @@ class Recorder:
             settings=settings,
             host=host,
             boot_id=boot_id,
-            rules=_rules(settings, writer),
+            rules=_rules(settings, writer, host),
             cpu=CpuBudget(share=settings.history_cpu_percent / 100, now_s=now_s),
             upkeep=Upkeep(writer, DiskBudget(settings.history_mib * MIB), scrub_due_s=now_s + SCRUB_FIRST_S),
             clock=Clock(now_s, time.time() - now_s),
@@ -209,7 +209,7 @@ class Recorder:
 
     def _list(self, now_s: float) -> None:
         self._listed_s = now_s
-        self.rules = _rules(self.settings, self.writer)
+        self.rules = _rules(self.settings, self.writer, self.host)
         found: Listing = listing(self.client)
         live = tuple(naming.live_map(row) for row in found.rows)
         if live != self._named or now_s - self._assigned_s >= ASSIGN_S:
@@ -315,10 +315,10 @@ def why_not(row: MapRow, pace: Pace) -> str:
     return ""
 
 
-def _rules(settings: Settings, writer: Writer) -> Rules:
+def _rules(settings: Settings, writer: Writer, host: str) -> Rules:
     """As they are now; a damaged note counts as none, and is told."""
     try:
-        return rules.load(settings, writer.fact(rules.NOTE))
+        return rules.load(settings, writer.fact(rules.note_of(host)))
     except Damaged as damage:
         return replace(rules.load(settings), told=str(damage))
 

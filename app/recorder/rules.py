@@ -6,7 +6,7 @@
     entries = 1_000_000          # record it up to this size
 
 The first rule that matches decides; what it does not say is as without rules. They are in a file of the data directory, or
-else in the history itself, where the page Schedule puts them.
+else in the history itself, where the page What is recorded puts them.
 """
 
 from __future__ import annotations
@@ -27,10 +27,8 @@ LEAST_S = 1.0
 _EVERY = re.compile(r"([1-9][0-9]{0,5})\s*([smhd])")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _KNOWN = {"maps", "pins", "types", "every", "entries"}
-NOTE = "rules"
-"""Name of the note in the history that holds those of the page."""
 MOST_CHARS = 16_000
-PAGE = "the rules of the page Schedule"
+PAGE = "the page What is recorded"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +103,11 @@ def load(settings: Settings, noted: bytes | None = None) -> Rules:
     return _of(settings, text, path, "file")
 
 
+def note_of(host: str) -> str:
+    """Name of the note in the history that holds the page's; several hosts may share one history."""
+    return f"rules of {host}"
+
+
 def default(settings: Settings) -> Pace:
     """What holds without a rule."""
     return Pace(interval_s=float(max(settings.record_seconds, 1)), entries=settings.record_entries)
@@ -116,8 +119,7 @@ def _of(settings: Settings, text: str, where: Path | str, source: str) -> Rules:
     except BadRules as problem:
         return Rules(default=default(settings), told=str(problem), text=text, source=source)
     count = f"{len(rules)} rule{'' if len(rules) == 1 else 's'}"
-    told = f"{count} of the page Schedule" if source == "page" else f"{count} of {where}"
-    return Rules(default=default(settings), rules=rules, told=told, text=text, source=source)
+    return Rules(default=default(settings), rules=rules, told=f"{count} of {where}", text=text, source=source)
 
 
 def parse(text: str, path: Path | str) -> tuple[Rule, ...]:

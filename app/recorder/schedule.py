@@ -26,7 +26,7 @@ def schedule(recorder: Recorder, asked: wire.AskSchedule) -> ScheduleFacts:
     every = sorted([*recorder.maps.values()], key=lambda each: each.row.facts.id)
     some = every[asked.first : asked.first + PAGE_MAPS]
     return ScheduleFacts(
-        rules=now.text,
+        rules=now.text[: rules.MOST_CHARS],
         source=now.source,
         told=now.told,
         file=str(recorder.settings.within(recorder.settings.record_rules)),
@@ -43,8 +43,8 @@ def set_rules(recorder: Recorder, asked: wire.AskRules) -> wire.Done:
         where = recorder.settings.within(recorder.settings.record_rules)
         raise Declined(f"{where} says which maps are recorded: change that file, or take it away")
     found = _parsed(recorder, asked.rules)
-    recorder.writer.note(rules.NOTE, asked.rules.encode())
-    log.warning("%s set the rules of recording: %s", asked.author or "somebody", found.told)
+    recorder.writer.note(rules.note_of(recorder.host), asked.rules.encode())
+    log.warning("%s set the rules of recording, %d", asked.author or "somebody", len(found.rules))
     recorder.look_again()
     return wire.Done(len(found.rules))
 
@@ -56,7 +56,7 @@ def _parsed(recorder: Recorder, text: str) -> Rules:
         found = rules.parse(text, PAGE)
     except BadRules as problem:
         raise Declined(problem.reason) from problem
-    return replace(recorder.rules, rules=found, told=f"{len(found)} rules of the page Schedule")
+    return replace(recorder.rules, rules=found)
 
 
 def _paced(each: Recorded, tried: Rules) -> Paced:

@@ -7,17 +7,25 @@ from sqlalchemy import update
 
 from app.history import retention, scrub
 from app.history.chunks import Decoder
-from app.history.snapshots import Kept
+from app.history.errors import DatabaseUnusable
+from app.history.snapshots import About, Kept
 from app.history.tables import Chunk
 from app.history.verify import verify
 from app.history.writer import Writer
-from tests.history.made import SECOND_NS, Bytes2d, as_dict, snapshot, table
+from tests.history.made import SECOND_NS, Bytes2d, as_dict, series, snapshot, table
 
 
 def hurt(writer: Writer, *numbers: int) -> None:
     with writer.database.writing() as connection:
         connection.execute(update(Chunk).where(Chunk.id.in_(numbers)).values(data=b"nothing of it"))
     writer.decoder = Decoder()
+
+
+def about(series_id: int, layout_id: int) -> About:
+    return About(
+        series_id=series_id, layout_id=layout_id, taken_ns=SECOND_NS, took_ns=5, map_id=7, boot_id="b", completeness="exact",
+        trigger="manual",
+    )  # fmt: skip
 
 
 def scrubbed(writer: Writer) -> dict[int, tuple[str, ...]]:
@@ -94,3 +102,34 @@ def test_a_chunk_that_is_gone_is_not_told_of_any_more(writer: Writer) -> None:
     writer.forget(["s1"])
     retention.collect(writer.database)
     assert scrubbed(writer) == {}
+
+
+def test_types_are_mended_where_a_map_still_has_them(writer: Writer) -> None:
+    btf = bytes(range(256)) * 40
+    facts = series(writer)
+    layout_id = writer.layout_of(b"layout", btf, None)
+    kept = writer.keep(writer.draft(*table(5)), about(facts.id, layout_id))
+    stored = writer.layout(layout_id)
+    hurt(writer, stored.btf_id or 0)
+    assert scrubbed(writer) == {stored.btf_id: (kept.ref,)}
+    assert writer.layout_of(b"layout", btf, None) == layout_id
+    assert scrubbed(writer) == {}
+    assert writer.btf(stored.btf_id or 0) == btf
+
+
+def test_what_cannot_be_written_is_left_and_snapshots_go_on(writer: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
+    keys, values = table(50, 8)
+    first = snapshot(writer, keys, values)
+    hurt(writer, 1)
+    assert scrubbed(writer) == {1: ("s1",)}
+    tries = []
+
+    def refused(*_: object) -> None:
+        tries.append(1)
+        raise DatabaseUnusable("here", "disk image is malformed")
+
+    monkeypatch.setattr(scrub, "_write", refused)
+    for turn in range(2):
+        values[0, 0] += 100
+        assert snapshot(writer, keys, values, at_ns=(turn + 2) * SECOND_NS).root_id != first.root_id
+    assert len(tries) == 1

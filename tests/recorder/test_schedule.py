@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from app.recorder import schedule
-from app.recorder.rules import NOTE
+from app.recorder.rules import note_of
 from app.uapi.enums import BpfMapType
 from app.uapi.objects import map_info
 from app.wire import recorder as wire
@@ -43,7 +43,7 @@ def test_rules_are_tried_without_effect_and_heeded_once_they_are_set(bench: Benc
         set_rules(bench, SLOWER)
         bench.minute()
         assert told(bench)[map_id].now_s == 300.0
-        assert bench.recorder.facts().rules == "1 rule of the page Schedule"
+        assert bench.recorder.facts().rules == "1 rule of the page What is recorded"
         never = told(bench, SLOWER.replace("5m", "never"))[map_id]
         assert (never.interval_s, never.why_not) == (0.0, "rule 1 says never")
         set_rules(bench, "")
@@ -85,17 +85,17 @@ def test_bad_rules_are_neither_tried_nor_set(bench: Bench, text: str, said: str)
         told(bench, text)
     with pytest.raises(Declined, match=said):
         set_rules(bench, text)
-    assert bench.recorder.writer.fact(NOTE) is None
+    assert bench.recorder.writer.fact(note_of("here")) is None
 
 
 def test_damaged_rules_count_as_none_and_are_told(bench: Bench) -> None:
     set_rules(bench, SLOWER)
     writer = bench.recorder.writer
     with writer.database.writing() as connection:
-        connection.exec_driver_sql("UPDATE meta SET value = X'00' WHERE name = 'rules'")
+        connection.exec_driver_sql("UPDATE meta SET value = X'00' WHERE name = 'rules of here'")
     bench.minute()
     assert bench.recorder.rules.rules == ()
-    assert bench.recorder.facts().rules.startswith("the note rules is damaged")
+    assert bench.recorder.facts().rules.startswith("the note rules of here is damaged")
 
 
 def test_many_maps_come_in_parts(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

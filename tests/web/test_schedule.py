@@ -63,7 +63,7 @@ def test_a_map_stands_with_its_pace_and_rules_are_tried_and_saved(recorder: Reco
         recorder.recorder._list(1.0)
         page = admin.get(PATH).text
         assert "<td>5 min</td>" in row_of(page, "web_sched")
-        assert "1 rule of the page Schedule" in page
+        assert "1 rule of the page What is recorded" in page
         assert "web_*" in page
 
 
