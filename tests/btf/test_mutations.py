@@ -68,7 +68,7 @@ def test_mutations_of_real_btf_only_ever_raise_btf_error(target: str) -> None:
         parsed += 1
         for type_id in chance.sample(range(len(btf)), min(len(btf), 6)):
             survive(btf, type_id)
-        assert perf_counter() - start < 2, mutated.hex()
+        assert perf_counter() - start < 20, mutated.hex()
     assert tried > 200
     assert parsed > tried // 10
 
