@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import pytest
 from flask import Flask
 
 from app.broker import log
@@ -25,7 +26,7 @@ from app.timeline.kept_layout import boot_id
 from app.web.factory import create_app
 from app.wire.ask import Client
 from app.wire.recorder import connect
-from tests.web.conftest import PASSWORD
+from tests.web.conftest import PASSWORD, LocalClient, browser
 
 HOSTNAME = "edge-7"
 
@@ -94,3 +95,31 @@ def recording(settings: Settings, client: Client) -> Iterator[Recording]:
         sock.close()
         settings.recorder_socket.unlink(missing_ok=True)
         writer.close()
+
+
+# ---- fixtures, for modules that import them by name --------------------------------------------------------------------------
+
+
+@pytest.fixture
+def app(settings: Settings) -> Iterator[Flask]:
+    """The application over the maps of this host."""
+    with with_people(settings) as found:
+        yield found
+
+
+@pytest.fixture
+def recorder(app: Flask, settings: Settings) -> Iterator[Recording]:
+    """Its recorder."""
+    with recording(settings, app.extensions["client"]) as found:
+        yield found
+
+
+def person(app: Flask, role: str) -> LocalClient:
+    """Somebody of a role, signed in."""
+    return browser(app, app.extensions["settings"], role)
+
+
+@pytest.fixture
+def editor(app: Flask) -> LocalClient:
+    """An editor."""
+    return person(app, "editor")

@@ -18,31 +18,15 @@ from app.wire.accounts import Credential
 from app.wire.recorder import JobFacts, RecorderClient
 from tests.livemaps import live_map, u32, u64
 from tests.web.conftest import ORIGIN, LocalClient, browser, stranger
-from tests.web.recording import Recording, recording, with_people
+from tests.web.recording import Recording, app, editor, recorder
 
+__all__ = ["app", "editor", "recorder"]
 pytestmark = pytest.mark.kernel
 
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     return Settings(data=tmp_path, listen="127.0.0.1:8470", audit_copies=())
-
-
-@pytest.fixture
-def app(settings: Settings) -> Iterator[Flask]:
-    with with_people(settings) as found:
-        yield found
-
-
-@pytest.fixture
-def recorder(app: Flask, settings: Settings) -> Iterator[Recording]:
-    with recording(settings, app.extensions["client"]) as found:
-        yield found
-
-
-@pytest.fixture
-def editor(app: Flask) -> LocalClient:
-    return browser(app, app.extensions["settings"], "editor")
 
 
 @pytest.fixture

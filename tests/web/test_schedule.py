@@ -2,46 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 from flask import Flask
 
-from app.settings import Settings
 from app.uapi.enums import BpfMapType
 from app.uapi.objects import map_info
 from app.uapi.syscall import MapSpec
 from app.web.schedule_page import interval
-from app.wire.ask import Client
 from app.wire.recorder import Paced, RecorderClient, ScheduleFacts
 from tests.livemaps import live_map, u32, u64
 from tests.web.conftest import LocalClient
-from tests.web.recording import Recording, recording, with_people
-from tests.web.test_snapshots import person
+from tests.web.recording import Recording, app, editor, person, recorder
 
+__all__ = ["app", "editor", "recorder"]
 pytestmark = pytest.mark.kernel
 
 PATH = "/snapshots/schedule"
 SPEC = MapSpec(type=BpfMapType.HASH, key_size=4, value_size=8, max_entries=16, name=b"web_sched")
 SLOWER = '[[rule]]\nmaps = ["web_*"]\nevery = "5m"\n'
-
-
-@pytest.fixture
-def app(settings: Settings) -> Iterator[Flask]:
-    with with_people(settings) as app:
-        yield app
-
-
-@pytest.fixture
-def editor(app: Flask) -> LocalClient:
-    return person(app, "editor")
-
-
-@pytest.fixture
-def recorder(app: Flask, settings: Settings) -> Iterator[Recording]:
-    client: Client = app.extensions["client"]
-    with recording(settings, client) as found:
-        yield found
 
 
 def test_a_map_stands_with_its_pace_and_rules_are_tried_and_saved(recorder: Recording, app: Flask) -> None:

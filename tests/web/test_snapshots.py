@@ -24,8 +24,9 @@ from app.wire.recorder import RecorderClient, RecorderFacts, Stretch
 from tests.columns import kernel_maps
 from tests.livemaps import live_map, u32
 from tests.web.conftest import LocalClient, browser
-from tests.web.recording import Recording, recording, with_people
+from tests.web.recording import Recording, app, editor, person, recorder
 
+__all__ = ["app", "editor", "recorder"]
 pytestmark = pytest.mark.kernel
 
 SOURCE = "struct rule { unsigned int limit, hits; char name[16]; }; int use_0(struct rule *p) { return 0; }"
@@ -38,21 +39,15 @@ def blob(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     return kernel_maps.compile_btf(SOURCE, tmp_path_factory.mktemp("btf"))
 
 
+@pytest.fixture(autouse=True)
+def time_to_compare(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine shows all that changed, too."""
+    monkeypatch.setattr("app.web.series_page.PAGE_S", 60.0)
+
+
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     return Settings(data=tmp_path, listen="127.0.0.1:8470", allow_edits=True, audit_copies=())
-
-
-@pytest.fixture
-def app(settings: Settings) -> Iterator[Flask]:
-    with with_people(settings) as found:
-        yield found
-
-
-@pytest.fixture
-def recorder(app: Flask, settings: Settings) -> Iterator[Recording]:
-    with recording(settings, app.extensions["client"]) as found:
-        yield found
 
 
 @contextlib.contextmanager
@@ -68,15 +63,6 @@ def rules(blob: bytes, name: str = NAME, count: int = 5) -> Iterator[tuple[int, 
 
 def put(fd: int, key: int, limit: int = 0, hits: int = 7, name: bytes = b"plain") -> None:
     map_update(fd, u32(key), u32(limit or 10 + key) + u32(hits) + name.ljust(16, b"\0")[:16])
-
-
-def person(app: Flask, role: str) -> LocalClient:
-    return browser(app, app.extensions["settings"], role)
-
-
-@pytest.fixture
-def editor(app: Flask) -> LocalClient:
-    return person(app, "editor")
 
 
 def shown(page: str) -> list[str]:
