@@ -18,7 +18,7 @@ from app.web.backend import Backend
 from app.web.recorder_strip import strip
 from app.web.rendering import as_response, page_or_fragment
 from app.web.snapshots_page import needs_recorder
-from app.wire.errors import WireError
+from app.wire.errors import Declined, RecorderAbsent
 from app.wire.recorder import Paced, ScheduleFacts
 
 PATH = "/snapshots/schedule"
@@ -57,7 +57,12 @@ def blueprint(backend: Backend) -> Blueprint:
     @bp.get(PATH)
     def show() -> Response:
         needs_recorder(backend)
-        return _page(backend, backend.past.recorder.schedule())
+        try:
+            return _page(backend, backend.past.recorder.schedule())
+        except RecorderAbsent:
+            return page_or_fragment(
+                "history/schedule.html", "history/_schedule.html", strip=strip(backend), schedule=None
+            )
 
     @bp.post(PATH)
     def change() -> Response:
@@ -69,7 +74,7 @@ def blueprint(backend: Backend) -> Blueprint:
                 recorder.rules(text, author=g.session.user)
                 return as_response(redirect(PATH, code=HTTPStatus.SEE_OTHER))
             return _page(backend, recorder.schedule(text), tried=text)
-        except WireError as refusal:
+        except Declined as refusal:
             response = _page(backend, recorder.schedule(), tried=text, problem=str(refusal))
             response.status_code = HTTPStatus.UNPROCESSABLE_ENTITY
             return response

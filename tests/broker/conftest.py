@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
+import tempfile
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -73,18 +75,24 @@ def start(data: Path, bpffs: Path) -> Running:
     return running
 
 
+@contextlib.contextmanager
+def open_folder() -> Iterator[Path]:
+    """One that every account can reach: pytest closes its own again whenever a session of tests begins on the host."""
+    with tempfile.TemporaryDirectory(prefix="atlas-broker-") as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
 @pytest.fixture(scope="session")
-def broker(tmp_path_factory: pytest.TempPathFactory, bpffs: Path) -> Iterator[Running]:
-    data = tmp_path_factory.mktemp("data")
-    data.parent.chmod(0o755)
-    data.parent.parent.chmod(0o755)
-    running = start(data, bpffs)
-    yield running
-    assert running.process.poll() is None, "the broker did not live through its tests"
-    running.process.terminate()
-    assert running.process.wait(10) == 0
-    assert not running.settings.socket.exists()
-    assert [event for event in running.events() if event["event"] == "failed"] == []
+def broker(bpffs: Path) -> Iterator[Running]:
+    with open_folder() as data:
+        running = start(data, bpffs)
+        yield running
+        assert running.process.poll() is None, "the broker did not live through its tests"
+        running.process.terminate()
+        assert running.process.wait(10) == 0
+        assert not running.settings.socket.exists()
+        assert [event for event in running.events() if event["event"] == "failed"] == []
 
 
 @pytest.fixture

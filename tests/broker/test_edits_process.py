@@ -26,7 +26,7 @@ from app.wire.connection import connect
 from app.wire.edits import Change, Edit
 from app.wire.errors import CannotRecord, WireError
 from app.wire.records import AskRecords, MapIdentity, NumberedRecord
-from tests.broker.conftest import RECORDER_UID, WEB_UID, Running, as_account, id_of
+from tests.broker.conftest import RECORDER_UID, WEB_UID, Running, as_account, id_of, open_folder
 from tests.broker.swapping import KEY, busy, counting
 from tests.livemaps import live_map
 
@@ -38,8 +38,7 @@ WHY = "a test wants it so"
 
 def start(data: Path, bpffs: Path, **more: str) -> Running:
     """A broker that edits."""
-    for folder in (data, data.parent, data.parent.parent):
-        folder.chmod(0o755)
+    data.chmod(0o755)
     settings = Settings(
         data=data, bpffs=bpffs, web_user=str(WEB_UID), recorder_user=str(RECORDER_UID), allow_edits=True
     )
@@ -65,12 +64,13 @@ def start(data: Path, bpffs: Path, **more: str) -> Running:
 
 
 @pytest.fixture
-def editing(tmp_path: Path, bpffs: Path) -> Iterator[Running]:
-    running = start(tmp_path, bpffs)
-    yield running
-    running.process.terminate()
-    assert running.process.wait(10) == 0
-    assert [event for event in running.events() if event["event"] == "failed"] == []
+def editing(bpffs: Path) -> Iterator[Running]:
+    with open_folder() as data:
+        running = start(data, bpffs)
+        yield running
+        running.process.terminate()
+        assert running.process.wait(10) == 0
+        assert [event for event in running.events() if event["event"] == "failed"] == []
 
 
 def identity(client: Client, map_fd: int) -> MapIdentity:

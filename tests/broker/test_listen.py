@@ -234,8 +234,6 @@ def test_many_threads_share_one_client(client: Client, make_map: Callable[..., i
 
 def test_a_client_outlives_its_broker(tmp_path: Path, bpffs: Path, make_map: Callable[..., int]) -> None:
     fill(make_map(), 1)
-    for folder in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
-        folder.chmod(0o755)
     first = start(tmp_path, bpffs)
     with connect(first.settings.socket) as client:
         assert client.hello().pid == first.pid
