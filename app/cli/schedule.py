@@ -56,12 +56,19 @@ def command(settings: Settings, *, file: Path | None, as_json: bool) -> None:
     for each in rows:
         if each["why_not"]:
             click.echo(f"not recorded: {harmless(each['map'])}: {harmless(each['why_not'])}")
-    unknown = sum(each["month_bytes"] is None for each in recorded)
-    click.echo(
-        f"{len(recorded):,} maps, about {size(sum(each['month_bytes'] or 0 for each in recorded))} in 30 days"
-        + (f", without {unknown:,} with less than ten minutes of history" if unknown else "")
-        + f"; {harmless(found.told)}"
-    )
+    click.echo(harmless(f"{_total(recorded)}; {f'tried: {file}' if file else found.told}"))
+
+
+def _total(recorded: list[dict[str, Any]]) -> str:
+    known = [each["month_bytes"] for each in recorded if each["month_bytes"] is not None]
+    total = f"{len(recorded):,} maps"
+    if known:
+        total += f", about {size(sum(known))} in 30 days"
+    if len(known) < len(recorded):
+        total += (
+            f", {len(recorded) - len(known):,} with less than ten minutes of history{' not counted' if known else ''}"
+        )
+    return total
 
 
 def _rows(past: Past, found: ScheduleFacts) -> list[dict[str, Any]]:
