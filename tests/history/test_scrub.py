@@ -21,6 +21,15 @@ def hurt(writer: Writer, *numbers: int) -> None:
     writer.decoder = Decoder()
 
 
+def grown(writer: Writer) -> tuple[Bytes2d, Bytes2d, Bytes2d, Kept, Kept]:
+    """Keys, values of then, values of later, and a snapshot of each: the values of the second are a delta."""
+    keys, values = table(900, 8, 24)
+    first = snapshot(writer, keys, values)
+    later = values.copy()
+    later[::7, 3] ^= 1
+    return keys, values, later, first, snapshot(writer, keys, later, at_ns=2 * SECOND_NS)
+
+
 def about(series_id: int, layout_id: int) -> About:
     return About(
         series_id=series_id, layout_id=layout_id, taken_ns=SECOND_NS, took_ns=5, map_id=7, boot_id="b", completeness="exact",
@@ -51,11 +60,7 @@ def test_a_scrub_finds_what_nobody_reads(writer: Writer, monkeypatch: pytest.Mon
 
 
 def test_a_damaged_chunk_is_whole_again_once_its_map_is_seen_to_hold_it(writer: Writer) -> None:
-    keys, values = table(900, 8, 24)
-    first = snapshot(writer, keys, values)
-    later = values.copy()
-    later[::7, 3] ^= 1
-    second = snapshot(writer, keys, later, at_ns=2 * SECOND_NS)
+    keys, values, later, first, second = grown(writer)
     hurt(writer, 2)  # the values of the first, of which those of the second are a delta
     assert scrubbed(writer) == {2: ("s1",), 3: ("s2",)}
     writer.draft(keys, later, previous=second.root_id)
@@ -69,11 +74,7 @@ def test_a_damaged_chunk_is_whole_again_once_its_map_is_seen_to_hold_it(writer: 
 
 
 def test_mending_what_others_stand_on_mends_them_too(writer: Writer) -> None:
-    keys, values = table(900, 8, 24)
-    first = snapshot(writer, keys, values)
-    later = values.copy()
-    later[::7, 3] ^= 1
-    second = snapshot(writer, keys, later, at_ns=2 * SECOND_NS)
+    keys, values, later, first, second = grown(writer)
     hurt(writer, 2)
     writer.draft(keys, values, previous=first.root_id)  # not known to be damaged: nothing of it was read
     assert scrubbed(writer) == {2: ("s1",), 3: ("s2",)}
