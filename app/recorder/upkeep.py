@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 from app.history import retention
 from app.history.errors import DatabaseUnusable
-from app.history.history import moment
 from app.history.verify import Problem
 from app.history.writer import Writer
 from app.recorder.budget import DiskBudget
@@ -21,8 +20,9 @@ OLDEST = 500
 """Snapshots that go at once when the disk is short."""
 WAL_BYTES = 16 << 20
 SCRUB_S = 86_400.0
-"""All chunks are read through so often, some at a time."""
-SCRUB_LEAST_S = 1.0
+"""All chunks are read through so often, some at a time …"""
+SCRUB_LEAST_S, SCRUB_MOST_S = 1.0, 10.0
+"""… with so much between."""
 SCRUB_FIRST_S = 600.0
 """After a start there is more urgent work."""
 MOST_DAMAGED = 50
@@ -67,10 +67,7 @@ class Upkeep:
         database.checkpoint()
         self.disk.used_bytes = retention.used_bytes(database)
         self.disk.ease(now_s)
-        self.thinned = (
-            f"{gone} snapshots thinned, {collected.chunks} chunks of {collected.bytes} bytes collected at"
-            f" {time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime(real_ns / 1e9))}"
-        )
+        self.thinned = f"{gone:,} snapshots thinned, {collected.bytes:,} bytes freed at {_minute(real_ns)}"
         return self.thinned
 
     def look_at_disk(self, now_s: float) -> str:
@@ -122,13 +119,18 @@ class Upkeep:
             return
         for name in scrub.damaged.keys() - known:
             log.warning("%s", _told(scrub.damaged[name].problem))
-        self.scrub_due_s = now_s + (SCRUB_S if ended else max(SCRUB_S / steps, SCRUB_LEAST_S))
+        self.scrub_due_s = now_s + (SCRUB_S if ended else min(max(SCRUB_S / steps, SCRUB_LEAST_S), SCRUB_MOST_S))
         if ended:
-            self.scrubbed = f"all {scrub.looked_at:,} chunks by {moment(real_ns)}"
+            self.scrubbed = f"all {scrub.looked_at:,} chunks by {_minute(real_ns)}"
 
     def damaged(self) -> tuple[str, ...]:
         """A sentence for each chunk that cannot be read, the first few."""
         return tuple(_told(each.problem) for each in [*self.writer.scrub.damaged.values()][:MOST_DAMAGED])
+
+
+def _minute(at_ns: int) -> str:
+    """`2026-11-24T18:03Z`"""
+    return time.strftime("%Y-%m-%dT%H:%MZ", time.gmtime(at_ns / 1e9))
 
 
 def _told(problem: Problem) -> str:

@@ -33,6 +33,7 @@ def test_a_map_stands_with_its_pace_and_rules_are_tried_and_saved(recorder: Reco
         tried = admin.submit(PATH, rules=SLOWER, step="try")
         assert tried.status_code == 200
         assert "This is only tried" in tried.text
+        assert '<a href="/snapshots" aria-current="page">History</a>' in tried.text
         assert '5 min <span class="soft">now 1 min</span>' in row_of(tried.text, "web_sched")
         assert recorder.recorder.rules.rules == ()
         saved = admin.submit(PATH, rules=SLOWER.replace("\n", "\r\n"), step="save")
