@@ -3,10 +3,10 @@
 # second is pages without a browser, then minutes of hammering at one process; the third needs nothing but itself.
 set -euo pipefail
 python=.venv/bin/python
-hammered="tests/broker"
+hammered="tests/broker/test_edits_process.py"
 past="tests/web/test_api_snapshots.py tests/web/test_diff.py tests/web/test_restore.py tests/web/test_snapshots.py tests/web/test_story.py"
 apart="tests/broker tests/btf tests/columns tests/history tests/hostile tests/maps tests/recorder tests/uapi tests/wire"
-serving="tests/cli tests/history tests/hostile tests/recorder tests/web"
+serving="tests/cli tests/history tests/hostile tests/web"
 quick="not slow and not browser and not container"
 slow="slow and not browser and not container"
 mkdir -p build
