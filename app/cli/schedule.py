@@ -73,39 +73,30 @@ def _total(recorded: list[dict[str, Any]]) -> str:
 
 def _rows(past: Past, found: ScheduleFacts) -> list[dict[str, Any]]:
     """One for each map, those that take most first."""
-    from app.history.volume import faster, volumes
-    from app.timeline.naming import title
+    from app.timeline.forecast import forecasts
 
-    timeline = past.timeline_or_none()
-    taken, titles = {}, {}
-    if timeline is not None:
-        with timeline.history.reading() as connection:
-            taken = volumes(connection, time.time_ns())
-        titles = {each.id: title(each.of) for each in timeline.history.series()}
-    rows = []
-    for each in found.maps:
-        volume = taken.get(each.series_id)
-        factor = faster(volume, each.now_s, each.interval_s)
-        rows.append({
-            "map": titles.get(each.series_id, f"#{each.map_id}"),
-            "map_id": each.map_id,
-            "every_s": each.interval_s or None,
-            "lately_s": each.actual_s or None,
-            "by": each.by,
-            "why_not": each.why_not,
-            "kept_in_a_day": volume.snapshots if volume else 0,
-            "day_bytes": volume.day_bytes(factor) if volume and factor else None,
-            "month_bytes": volume.month_bytes(factor, each.interval_s) if volume and factor else None,
-        })  # fmt: skip
+    rows = [
+        {
+            "map": each.title,
+            "map_id": each.paced.map_id,
+            "every_s": each.paced.interval_s or None,
+            "lately_s": each.paced.lately_s or None,
+            "by": each.paced.by,
+            "why_not": each.paced.why_not,
+            "kept_in_a_day": each.snapshots,
+            "day_bytes": each.day_bytes,
+            "month_bytes": each.month_bytes,
+        }
+        for each in forecasts(past.timeline_or_none(), found.maps, time.time_ns())
+    ]
     return sorted(rows, key=lambda each: (-(each["month_bytes"] or 0), each["map"]))
 
 
 def _cells(row: dict[str, Any]) -> list[str]:
-    lately = row["lately_s"] if row["lately_s"] and row["lately_s"] > 1.5 * row["every_s"] else 0
     unknown = row["month_bytes"] is None
     return [
         row["map"],
-        f"{row['every_s']:,.0f} s" + (f", lately {lately:,.0f} s" if lately else ""),
+        f"{row['every_s']:,.0f} s" + (f", lately {row['lately_s']:,.0f} s" if row["lately_s"] else ""),
         row["by"] or "no rule",
         f"{row['kept_in_a_day']:,}",
         "-" if unknown else size(row["day_bytes"]),

@@ -54,11 +54,6 @@ class Volume:
         return DAY_NS / max(self.span_ns, LEAST_SPAN_NS)
 
 
-def faster(volume: Volume | None, now_s: float, interval_s: float) -> float:
-    """How many times more often a map would be looked at, 0 where nothing is known; intervals of 0 are never."""
-    return now_s / interval_s if volume is not None and volume.is_known and interval_s else 0.0
-
-
 def volumes(connection: Connection, now_ns: int) -> dict[int, Volume]:
     """By id of a series; those that nothing was kept of are not among them."""
     found: dict[int, Volume] = defaultdict(Volume)

@@ -62,6 +62,11 @@ class Recorded:
     fault: str = ""
     """A bug of ours that it met, or too much to be read at once; tried again after a while."""
 
+    @property
+    def is_stretched(self) -> bool:
+        """It is recorded much less often than it should be."""
+        return self.actual_s > STRETCHED * self.pace.interval_s
+
 
 @dataclass(slots=True)
 class Recorder:
@@ -196,7 +201,7 @@ class Recorder:
             stretched=tuple(
                 Stretch(naming.title(each.series.of), each.pace.interval_s, each.actual_s)
                 for each in recorded
-                if each.actual_s > STRETCHED * each.pace.interval_s
+                if each.is_stretched
             ),
             retention=f"rests: {resting}" if resting and self.upkeep.thinned == NOT_YET else self.upkeep.thinned,
             problem=self.problem,

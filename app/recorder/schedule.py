@@ -67,7 +67,7 @@ def _paced(each: Recorded, tried: Rules) -> Paced:
         entries=row.entries,
         now_s=0.0 if each.pace.interval_s == NEVER_S else each.pace.interval_s,
         interval_s=0.0 if pace.interval_s == NEVER_S else pace.interval_s,
-        actual_s=each.actual_s,
+        lately_s=each.actual_s if each.is_stretched else 0.0,
         by=pace.by,
         why_not=why_not(row, pace) or each.fault,
     )

@@ -10,16 +10,16 @@ from http import HTTPStatus
 from flask import Blueprint, Response, g, redirect, request
 
 from app.history.errors import NoHistory
-from app.history.volume import MONTH_DAYS, Volume, faster, volumes
+from app.history.volume import MONTH_DAYS
 from app.maps.recorded import type_name
-from app.timeline.naming import title
+from app.timeline.forecast import Forecast, forecasts
 from app.web import arguments
 from app.web.backend import Backend
 from app.web.recorder_strip import strip
 from app.web.rendering import as_response, page_or_fragment
 from app.web.snapshots_page import needs_recorder
 from app.wire.errors import Declined, RecorderAbsent
-from app.wire.recorder import Paced, ScheduleFacts
+from app.wire.recorder import ScheduleFacts
 
 PATH = "/snapshots/schedule"
 MOST_RULES = 16_000
@@ -35,19 +35,13 @@ entries = 1_000_000          # also when it is as large as this
 class Line:
     """One live map."""
 
-    paced: Paced
-    title: str
+    of: Forecast
     type: str
     every: str
     was: str
     """How often it is looked at now, where the rules that are tried change that."""
-    actual: str
+    lately: str
     """How often it really is, where that is much less."""
-    snapshots: int
-    """Kept in the last day."""
-    day_bytes: int | None
-    """None: nothing is known yet."""
-    month_bytes: int | None
 
 
 def blueprint(backend: Backend) -> Blueprint:
@@ -83,20 +77,16 @@ def blueprint(backend: Backend) -> Blueprint:
 
 
 def _page(backend: Backend, found: ScheduleFacts, *, tried: str | None = None, problem: str = "") -> Response:
-    taken: dict[int, Volume] = {}
-    titles: dict[int, tuple[str, str]] = {}
     try:
         timeline = backend.past.timeline()
     except NoHistory:
-        pass
-    else:
-        with timeline.history.reading() as connection:
-            taken = volumes(connection, time.time_ns())
-        titles = {each.id: (title(each.of), type_name(each.of.type)) for each in timeline.history.series()}
-    lines = [_line(each, taken.get(each.series_id), titles) for each in found.maps]
-    recorded = sorted((each for each in lines if not each.paced.why_not), key=lambda each: -(each.month_bytes or -1))
-    left_out = sorted((each for each in lines if each.paced.why_not), key=operator.attrgetter("title"))
-    known = [each for each in recorded if each.month_bytes is not None]
+        timeline = None
+    lines = [_line(each) for each in forecasts(timeline, found.maps, time.time_ns())]
+    recorded = sorted(
+        (each for each in lines if not each.of.paced.why_not), key=lambda each: -(each.of.month_bytes or -1)
+    )
+    left_out = sorted((each for each in lines if each.of.paced.why_not), key=operator.attrgetter("of.title"))
+    known = [each for each in recorded if each.of.month_bytes is not None]
     return page_or_fragment(
         "history/schedule.html",
         "history/_schedule.html",
@@ -106,8 +96,8 @@ def _page(backend: Backend, found: ScheduleFacts, *, tried: str | None = None, p
         left_out=left_out[:MOST_LINES],
         n_recorded=len(recorded),
         n_unknown=len(recorded) - len(known),
-        day_bytes=sum(each.day_bytes or 0 for each in known),
-        month_bytes=sum(each.month_bytes or 0 for each in known),
+        day_bytes=sum(each.of.day_bytes or 0 for each in known),
+        month_bytes=sum(each.of.month_bytes or 0 for each in known),
         month_days=MONTH_DAYS,
         tried=tried,
         text=found.rules if tried is None else tried,
@@ -117,19 +107,14 @@ def _page(backend: Backend, found: ScheduleFacts, *, tried: str | None = None, p
     )
 
 
-def _line(paced: Paced, volume: Volume | None, titles: dict[int, tuple[str, str]]) -> Line:
-    name, kind = titles.get(paced.series_id, (f"#{paced.map_id}", ""))
-    factor = faster(volume, paced.now_s, paced.interval_s)
+def _line(of: Forecast) -> Line:
+    paced = of.paced
     return Line(
-        paced=paced,
-        title=name,
-        type=kind,
+        of=of,
+        type=type_name(of.of.type) if of.of else "",
         every=interval(paced.interval_s),
         was=interval(paced.now_s) if paced.now_s != paced.interval_s else "",
-        actual=interval(paced.actual_s) if paced.now_s and paced.actual_s > 1.5 * paced.now_s else "",
-        snapshots=volume.snapshots if volume else 0,
-        day_bytes=volume.day_bytes(factor) if volume and factor else None,
-        month_bytes=volume.month_bytes(factor, paced.interval_s) if volume and factor else None,
+        lately=interval(paced.lately_s) if paced.lately_s else "",
     )
 
 

@@ -135,8 +135,8 @@ class Paced(Body, frozen=True):
     """As it is."""
     interval_s: float
     """As it would be under the rules that were asked about."""
-    actual_s: float
-    """What it came to lately; 0 where nothing is known."""
+    lately_s: float
+    """What it came to, where that is much less often than it should be; 0 else."""
     by: str
     """Which rule says so; empty: none."""
     why_not: str

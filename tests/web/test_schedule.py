@@ -89,10 +89,10 @@ def test_rules_of_a_file_are_shown_and_not_offered_for_change(recorder: Recordin
 
 def test_more_than_there_is_room_for_is_said(app: Flask, recorder: Recording, monkeypatch: pytest.MonkeyPatch) -> None:
     paced = Paced(
-        map_id=7, series_id=1, entries=None, now_s=60.0, interval_s=60.0, actual_s=400.0, by="rule <1>", why_not="",
+        map_id=7, series_id=1, entries=None, now_s=60.0, interval_s=60.0, lately_s=400.0, by="rule <1>", why_not="",
     )  # fmt: skip
     left = Paced(
-        map_id=8, series_id=0, entries=9, now_s=60.0, interval_s=60.0, actual_s=0.0, by="", why_not="it is <too> large"
+        map_id=8, series_id=0, entries=9, now_s=60.0, interval_s=60.0, lately_s=0.0, by="", why_not="it is <too> large"
     )
     facts = ScheduleFacts(
         rules="", source="", told="no <rules>", file="record.toml", default_s=60.0, default_entries=65_536, total=2,
