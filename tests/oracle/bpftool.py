@@ -2,6 +2,7 @@
 
 - a nameless member's members stand in their parent (bpftool nests them under "")
 - bit fields and 128-bit numbers are integers with their sign (bpftool: hexadecimal strings without it)
+- a backslash in a text is one (bpftool prints a line feed for it)
 """
 
 from __future__ import annotations
@@ -55,7 +56,12 @@ def agrees(ours: Any, theirs: Any) -> bool:
     if isinstance(ours, int) and not isinstance(ours, bool) and isinstance(theirs, str) and theirs.startswith("0x"):
         apart = int(theirs, 16) - ours
         return apart == 0 or (ours < 0 and apart.bit_count() == 1)
-    return type(ours) is type(theirs) and bool(ours == theirs)
+    return type(ours) is type(theirs) and bool(_fed(ours) == _fed(theirs))
+
+
+def _fed(part: Any) -> Any:
+    """A text as bpftool prints it: a line feed where a backslash stands."""
+    return part.replace("\\", "\n") if isinstance(part, str) else part
 
 
 def key_of(entry: Any) -> str:
@@ -66,7 +72,7 @@ def key_of(entry: Any) -> str:
             return {name: number(inner) for name, inner in part.items()}
         if isinstance(part, list):
             return [number(inner) for inner in part]
-        return int(part, 16) if isinstance(part, str) and part.startswith("0x") else part
+        return int(part, 16) if isinstance(part, str) and part.startswith("0x") else _fed(part)
 
     return json.dumps(number(entry.get("key")), sort_keys=True)
 

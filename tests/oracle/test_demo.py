@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from app.maps.kinds import kind_of
+from tests.cli.made import typed_map
 from tests.oracle import bpftool
 from tests.oracle.still import dump, fill_at_random, maps_of, stop_timers
 
@@ -37,3 +38,21 @@ def test_every_map_of_the_demo():
                 compared[each.info.name.decode()] = len(theirs)
     assert len(compared) >= 30, compared
     assert compared["flows"] > 0
+
+
+TEXTS = """
+struct name { char of[8]; };
+struct note { char text[16]; };
+int use(struct name *key, struct note *value) { return 0; }
+"""
+
+
+def test_a_backslash_in_a_text_is_the_known_difference():
+    entries = [(b"\\v)".ljust(8, b"\0"), b"a\\b".ljust(16, b"\0")), (b"plain".ljust(8, b"\0"), b"c".ljust(16, b"\0"))]
+    with typed_map(TEXTS, "name", "note", entries, key_size=8, value_size=16, name=b"oracle_text") as (_fd, map_id):
+        theirs = bpftool.formatted(map_id)
+        assert theirs is not None
+        assert {each["key"]["of"] for each in theirs} == {"\nv)", "plain"}
+        assert {each["key"]["of"] for each in dump(map_id)} == {"\\v)", "plain"}
+        assert bpftool.disagreements(dump(map_id), theirs) == []
+        assert bpftool.disagreements([{"key": {"of": "\\v)"}, "value": {"text": "other"}}], theirs) != []
