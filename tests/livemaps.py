@@ -7,8 +7,19 @@ import os
 from collections.abc import Iterator, Sequence
 
 from app.uapi import syscall
+from app.uapi.enums import BpfMapFlag, BpfMapType
 from app.uapi.kernel import DescriptorReader
 from app.uapi.syscall import MapSpec
+
+HUGE_TRIE = MapSpec(
+    type=BpfMapType.LPM_TRIE,
+    key_size=8,
+    value_size=(4 << 20) - 512,
+    max_entries=100_000,
+    flags=BpfMapFlag.NO_PREALLOC,
+    name=b"huge_trie",
+)
+"""It might hold hundreds of gigabytes, and the kernel does not count what it does."""
 
 
 def u32(number: int) -> bytes:

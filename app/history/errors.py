@@ -96,13 +96,3 @@ class Unlike(HistoryError, UsageError):
 
     def __init__(self, why: str) -> None:
         super().__init__(f"these two cannot be compared: {why}")
-
-
-class DiskBudget(HistoryError):
-    """All that is left is labelled."""
-
-    def __init__(self, used: str, budget: str) -> None:
-        super().__init__(
-            f"the history takes {used} of the {budget} that it may, and all of it is labelled or new: delete snapshots, or raise"
-            " BPF_ATLAS_HISTORY_MIB"
-        )

@@ -46,15 +46,19 @@ class Scrub:
     """Chunks, in this round."""
     _beyond: set[int] = field(default_factory=set)
     """Chunks whose place in the file cannot be written either."""
+    steps: int = 1
+    """In this round, about."""
     _at: int = 0
     _decoder: Decoder = field(default_factory=Decoder)
 
     def step(self) -> bool:
         """Look at the next few; True where that was the end of a round. raises DatabaseUnusable"""
-        if not self._at:
-            self.looked_at = 0
         query = select(Chunk.id).where(Chunk.id > self._at).order_by(Chunk.id).limit(STEP)
         with self.database.reading() as connection:
+            if not self._at:
+                self.looked_at = 0
+                count = connection.execute(select(func.count()).select_from(Chunk)).scalar_one()
+                self.steps = int(count) // STEP + 1
             ids = list(connection.execute(query).scalars())
             self.note(connection, ids)
             ended = len(ids) < STEP
@@ -66,12 +70,6 @@ class Scrub:
         if ended:
             self._decoder = Decoder()  # what one round remembers is of no use to the next, a day later
         return ended
-
-    def steps(self) -> int:
-        """In a round, about."""
-        with self.database.reading() as connection:
-            count = connection.execute(select(func.count()).select_from(Chunk)).scalar_one()
-        return int(count) // STEP + 1
 
     def note(self, connection: Connection, ids: Iterable[int]) -> None:
         """Look at some chunks, and note those that cannot be read."""
@@ -108,10 +106,10 @@ class Scrub:
         before = {hurt.id for hurt in self.damaged.values()}
         try:
             for rows in rows_of():
-                number = wanted.pop(address(rows) if rows.size else b"", 0)
-                if number:
+                name = address(rows) if rows.size else b""
+                if number := wanted.pop(name, 0):
                     with self.database.writing() as connection:
-                        _write(connection, number, rows)
+                        _write(connection, number, name, rows)
             with self.database.reading() as connection:  # what was a delta of these can be read again, too
                 for number in before:
                     self._note(connection, number)
@@ -121,9 +119,8 @@ class Scrub:
         return sorted(before - {hurt.id for hurt in self.damaged.values()})
 
 
-def _write(connection: Connection, number: int, rows: Bytes2d) -> None:
+def _write(connection: Connection, number: int, name: bytes, rows: Bytes2d) -> None:
     """Whole, and not as a delta: what it was a delta of may be a delta of it by now, or damaged as well."""
-    name = address(rows)
     new = NewChunk(address=name, width=rows.shape[1], raw_bytes=rows.nbytes, encoded=codec.encode(rows), id=number)
     row = new.as_row()
     for column in ("id", "address"):

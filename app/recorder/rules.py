@@ -27,7 +27,6 @@ LEAST_S = 1.0
 _EVERY = re.compile(r"([1-9][0-9]{0,5})\s*([smhd])")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _KNOWN = {"maps", "pins", "types", "every", "entries"}
-MOST_CHARS = 16_000
 PAGE = "the page What is recorded"
 
 

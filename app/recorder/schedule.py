@@ -11,7 +11,7 @@ from app.recorder.record import Recorded, Recorder, why_not
 from app.recorder.rules import NEVER_S, PAGE, Rules
 from app.wire import recorder as wire
 from app.wire.errors import Declined
-from app.wire.recorder import Paced, ScheduleFacts
+from app.wire.recorder import MOST_RULES_CHARS, Paced, ScheduleFacts
 
 log = logging.getLogger("bpf_atlas.recorder")
 
@@ -26,7 +26,7 @@ def schedule(recorder: Recorder, asked: wire.AskSchedule) -> ScheduleFacts:
     every = sorted([*recorder.maps.values()], key=lambda each: each.row.facts.id)
     some = every[asked.first : asked.first + PAGE_MAPS]
     return ScheduleFacts(
-        rules=now.text[: rules.MOST_CHARS],
+        rules=now.text[:MOST_RULES_CHARS],
         source=now.source,
         told=now.told,
         file=str(recorder.settings.within(recorder.settings.record_rules)),
@@ -50,8 +50,8 @@ def set_rules(recorder: Recorder, asked: wire.AskRules) -> wire.Done:
 
 
 def _parsed(recorder: Recorder, text: str) -> Rules:
-    if len(text) > rules.MOST_CHARS:
-        raise Declined(f"rules are at most {rules.MOST_CHARS:,} characters")
+    if len(text) > MOST_RULES_CHARS:
+        raise Declined(f"rules are at most {MOST_RULES_CHARS:,} characters")
     try:
         found = rules.parse(text, PAGE)
     except BadRules as problem:

@@ -111,7 +111,6 @@ class Upkeep:
         known = set(scrub.damaged)
         try:
             ended = scrub.step()
-            steps = scrub.steps()
         except DatabaseUnusable as problem:
             self.scrub_due_s = now_s + SCRUB_S
             self.scrubbed = f"it could not go on: {problem}"
@@ -119,7 +118,7 @@ class Upkeep:
             return
         for name in scrub.damaged.keys() - known:
             log.warning("%s", _told(scrub.damaged[name].problem))
-        self.scrub_due_s = now_s + (SCRUB_S if ended else min(max(SCRUB_S / steps, SCRUB_LEAST_S), SCRUB_MOST_S))
+        self.scrub_due_s = now_s + (SCRUB_S if ended else min(max(SCRUB_S / scrub.steps, SCRUB_LEAST_S), SCRUB_MOST_S))
         if ended:
             self.scrubbed = f"all {scrub.looked_at:,} chunks by {_minute(real_ns)}"
 

@@ -19,10 +19,9 @@ from app.web.recorder_strip import strip
 from app.web.rendering import as_response, page_or_fragment
 from app.web.snapshots_page import needs_recorder
 from app.wire.errors import Declined, RecorderAbsent
-from app.wire.recorder import ScheduleFacts
+from app.wire.recorder import MOST_RULES_CHARS, ScheduleFacts
 
 PATH = "/snapshots/schedule"
-MOST_RULES = 16_000
 MOST_LINES = 1000
 EXAMPLE = """[[rule]]
 maps = ["cilium_ct*"]        # patterns of names; pins and types likewise
@@ -62,7 +61,7 @@ def blueprint(backend: Backend) -> Blueprint:
     def change() -> Response:
         needs_recorder(backend)
         recorder = backend.past.recorder
-        text = arguments.typed("rules", MOST_RULES).replace("\r\n", "\n")
+        text = arguments.typed("rules", MOST_RULES_CHARS).replace("\r\n", "\n")
         try:
             if request.form.get("step") == "save":
                 recorder.rules(text, author=g.session.user)

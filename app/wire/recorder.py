@@ -19,6 +19,8 @@ from app.wire.errors import BrokerAbsent, BrokerClosed, BrokerSlow, RecorderAbse
 from app.wire.verbs import Shape
 
 TIMEOUT_S = 30.0
+MOST_RULES_CHARS = 16_000
+"""Of rules in TOML."""
 _Answer = TypeVar("_Answer", bound=Body)
 
 

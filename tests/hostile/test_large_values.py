@@ -12,7 +12,7 @@ from flask.testing import FlaskClient
 from app.uapi import objects
 from app.uapi.enums import BpfMapFlag, BpfMapType
 from app.uapi.syscall import MapSpec
-from tests.livemaps import live_map, u32
+from tests.livemaps import HUGE_TRIE, live_map, u32
 
 pytestmark = pytest.mark.kernel
 MIB = 1 << 20
@@ -30,14 +30,6 @@ def little_memory() -> Iterator[None]:
     resource.setrlimit(resource.RLIMIT_AS, before)
 
 
-TRIE = MapSpec(
-    type=BpfMapType.LPM_TRIE,
-    key_size=8,
-    value_size=4 * MIB - 512,
-    max_entries=100_000,
-    flags=NO_PREALLOC,
-    name=b"huge_trie",
-)
 HASH = MapSpec(
     type=BpfMapType.HASH, key_size=4, value_size=4 * MIB - 512, max_entries=2000, flags=NO_PREALLOC, name=b"huge_hash"
 )
@@ -47,7 +39,7 @@ ARRAY = MapSpec(type=BpfMapType.ARRAY, key_size=4, value_size=16 * MIB, max_entr
 @pytest.mark.parametrize(
     ("spec", "key"),
     [
-        pytest.param(TRIE, u32(32) + u32(1), id="trie"),
+        pytest.param(HUGE_TRIE, u32(32) + u32(1), id="trie"),
         pytest.param(HASH, u32(1), id="hash"),
         pytest.param(ARRAY, u32(0), id="array"),
     ],

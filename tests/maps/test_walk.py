@@ -17,7 +17,7 @@ from app.uapi.cpus import possible_cpus
 from app.uapi.enums import BpfMapFlag, BpfMapType
 from app.uapi.errors import NotSupported
 from app.uapi.syscall import MapSpec
-from tests.livemaps import live_map, reader_of, u32, u64
+from tests.livemaps import HUGE_TRIE, live_map, reader_of, u32, u64
 
 pytestmark = pytest.mark.kernel
 
@@ -227,13 +227,7 @@ def test_a_walk_that_is_always_sent_back_to_the_start_does_not_call_itself_compl
 
 
 def test_memory_is_made_for_what_an_uncounted_map_holds_not_for_what_it_might():
-    spec = MapSpec(
-        type=BpfMapType.LPM_TRIE,
-        key_size=8,
-        value_size=(4 << 20) - 512,
-        max_entries=100_000,
-        flags=BpfMapFlag.NO_PREALLOC,
-    )
+    spec = HUGE_TRIE
     entries = [(u32(32) + u32(number), bytes([number]) * spec.value_size) for number in range(1, 20)]
     with live_map(spec, entries) as fd:
         reader = reader_of(fd, spec)

@@ -20,12 +20,12 @@ from app.recorder import record, upkeep
 from app.recorder.rules import Pace, Rules
 from app.timeline.series_settings import settings_of
 from app.uapi import syscall
-from app.uapi.enums import BpfMapFlag, BpfMapType
+from app.uapi.enums import BpfMapType
 from app.uapi.objects import map_info
 from app.uapi.syscall import MapSpec
 from app.wire import recorder as wire
 from app.wire.errors import Declined, NotThere
-from tests.livemaps import live_map, u32, u64
+from tests.livemaps import HUGE_TRIE, live_map, u32, u64
 from tests.recorder.conftest import Bench
 
 pytestmark = pytest.mark.kernel
@@ -76,14 +76,7 @@ def test_large_maps_wait_for_a_rule(bench: Bench) -> None:
         assert len(bench.snapshots(map_id)) == 1
 
 
-HUGE = MapSpec(
-    type=BpfMapType.LPM_TRIE,
-    key_size=8,
-    value_size=(4 << 20) - 512,
-    max_entries=100_000,
-    flags=BpfMapFlag.NO_PREALLOC,
-    name=b"rec_huge",
-)
+HUGE = replace(HUGE_TRIE, name=b"rec_huge")
 
 
 def huge_entries(count: int) -> list[tuple[bytes, bytes]]:
