@@ -62,7 +62,7 @@ class Demo:
     def map_id(self, name: str) -> int:
         """Id of the demo's one map of that name, whatever else the host has under it."""
         ours = self.held("map")
-        ids = [found["id"] for found in bpftool("map", "show") if found["name"] == name and found["id"] in ours]
+        ids = [found["id"] for found in bpftool("map", "show") if found["id"] in ours and found["name"] == name]
         if len(ids) != 1:
             pytest.fail(f"expected one map named {name}, found ids {ids}")
         return int(ids[0])

@@ -11,9 +11,12 @@ from pathlib import Path
 import pytest
 
 from app.uapi import objects
+from app.uapi.enums import BpfMapType
+from app.uapi.syscall import MapSpec
 from demo.libbpf import Map, open_pin
 from demo.names import CGROUP, PINS
 from tests.demo_fixture import Demo, bpftool
+from tests.livemaps import live_map
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.kernel
@@ -191,6 +194,13 @@ def value_type_id(map_id: int) -> int:
         return objects.map_info(fd).btf_value_type_id
     finally:
         os.close(fd)
+
+
+def test_a_map_is_found_beside_nameless_ones(demo: Demo) -> None:
+    """What else a host has is not the demo's: bpftool prints no name at all for a map without one."""
+    with live_map(MapSpec(type=BpfMapType.ARRAY, key_size=4, value_size=4, max_entries=1)) as fd:
+        assert "name" not in bpftool("map", "show", "id", str(objects.map_info(fd).id))
+        assert demo.map_id("legacy_stats") in demo.held("map")
 
 
 def test_legacy_map_has_content(demo: Demo) -> None:
