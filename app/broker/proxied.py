@@ -57,6 +57,8 @@ def answer_batch(_: Host, question: bodies.AskBatch) -> Reply:
 
     def batch(reader: DescriptorReader, info: MapInfo) -> bodies.Batch:
         entry_bytes = info.key_size + reader.value_stride
+        if not entry_bytes:
+            raise WrongMapType("this map has no entries that a batch could bring")
         limit = max(1, min(BATCH_ENTRIES, BATCH_BYTES // entry_bytes))
         count = min(question.count, limit)
         if count < 1:

@@ -11,7 +11,7 @@ from app.broker.host import Host
 from app.broker.local import LocalTransport
 from app.uapi import syscall
 from app.uapi.enums import BpfMapType
-from app.uapi.errors import NotSupported
+from app.uapi.errors import KernelError, NotSupported
 from app.wire.ask import Client
 from app.wire.errors import LimitExceeded, WrongMapType
 from tests.broker.conftest import fill, id_of
@@ -84,6 +84,16 @@ def test_keys_of_another_size_never_reach_the_kernel(client: Client, make_map: C
 def test_types_without_batches_say_so(client: Client, make_map: Callable[..., int]) -> None:
     with pytest.raises(NotSupported):
         client.batch(id_of(make_map(BpfMapType.STACK_TRACE, 4, 8)), None, 4)
+
+
+def test_maps_without_entries_are_refused(client: Client, make_map: Callable[..., int]) -> None:
+    """Neither keys nor values: no division by their size is left to be tried."""
+    ring = id_of(make_map(BpfMapType.RINGBUF, 0, 0, 4096))
+    with pytest.raises(WrongMapType, match="no entries"):
+        client.batch(ring, None, 4)
+    for ask in (client.lookup, client.next_key):
+        with pytest.raises(KernelError):
+            ask(ring, b"")
 
 
 def test_the_brokers_own_descriptors_are_nobodys_key(client: Client, make_map: Callable[..., int]) -> None:

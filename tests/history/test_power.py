@@ -104,11 +104,13 @@ def writing(url: str, first: int) -> Iterator[Child]:
             os.waitpid(pid, 0)
 
 
-def killed_at_random(url: str, times: int, rng: np.random.Generator) -> int:
-    """How many snapshots were acknowledged; each is there until its writer said that it would delete it."""
+def killed_at_random(url: str, times: int, rng: np.random.Generator, *, least: int) -> None:
+    """What is acknowledged is there until its writer said that it would delete it: so many writers, and snapshots at least."""
     acknowledged: dict[str, int] = {}
-    first, total = 1, 0
-    for _ in range(times):
+    first, total, turns = 1, 0, 0
+    while turns < times or total < least:
+        turns += 1
+        assert turns < 100 + 10 * times, "hardly a writer gets to its first snapshot"
         with writing(url, first) as process:
             assert process.said.readline() == "open []\n"
             timer = threading.Timer(float(rng.uniform(0, 0.12)), process.kill)
@@ -129,16 +131,15 @@ def killed_at_random(url: str, times: int, rng: np.random.Generator) -> int:
         missing = {ref: number for ref, number in acknowledged.items() if found.get(ref) != number}
         assert not missing
         first = max([first, *(number + 1 for number in found.values())])
-    return total
 
 
 def test_what_was_acknowledged_survives_its_writer(tmp_path: Path) -> None:
-    assert killed_at_random(sqlite_url(tmp_path / "history.db"), 3, np.random.default_rng(1)) > 4
+    killed_at_random(sqlite_url(tmp_path / "history.db"), 3, np.random.default_rng(1), least=5)
 
 
 @pytest.mark.slow
 def test_what_was_acknowledged_survives_200_writers(tmp_path: Path) -> None:
-    assert killed_at_random(sqlite_url(tmp_path / "history.db"), 200, np.random.default_rng(2)) > 200
+    killed_at_random(sqlite_url(tmp_path / "history.db"), 200, np.random.default_rng(2), least=201)
 
 
 def torn_copies(folder: Path, rng: np.random.Generator, turns: int) -> Iterator[tuple[str, Path]]:

@@ -17,6 +17,7 @@ from app.uapi.syscall import MapSpec, map_update
 from app.wire.accounts import Credential
 from app.wire.recorder import JobFacts, RecorderClient
 from tests.livemaps import live_map, u32, u64
+from tests.waiting import eventually
 from tests.web.conftest import ORIGIN, LocalClient, browser, stranger
 from tests.web.recording import Recording, app, editor, recorder
 
@@ -138,11 +139,9 @@ def test_what_takes_longer_is_a_job(
     assert begun is not None
     assert begun["state"] == "running"
     waiting[0] = False
-    for _ in range(200):
-        facts = editor.get(f"/api/v1/snapshots/jobs/{begun['job']}").json
-        assert facts is not None
-        if facts["state"] == "done":
-            break
+    where = f"/api/v1/snapshots/jobs/{begun['job']}"
+    assert eventually(lambda: (editor.get(where).json or {})["state"] == "done", 20)
+    facts = editor.get(where).json or {}
     assert (facts["refs"], facts["problems"], facts["done"]) == (["s1"], [], 1)
 
 
