@@ -125,7 +125,9 @@ def _planned(
     from app.timeline.differ import compare
     from app.timeline.errors import NothingToRestore
 
-    restore.check(opened.kind)
+    restore.check(opened.kind, kept.boot_id)
+    for remark in restore.remarks(opened.kind):
+        click.echo(f"note: {remark}", err=True)
     progress = Progress(f"reading map {opened.facts.id}", opened.entries)
     a = sides.live(opened, past.timeline, progress=progress)
     progress.done()

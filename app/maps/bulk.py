@@ -2,8 +2,9 @@
 
 JSON (a list, or an object a line): ``{"key": …, "set": {"value.limit": 128}}``, ``{"key": …, "delete": true}``,
 ``{"key": …, "create": {"value.limit": 64}}``, or entries as `dump` prints them, ``{"key": …, "value": …}``: those replace
-what is there and create what is not. CSV: a column `key`, or one for each of its fields (`key.saddr`), columns of fields
-(`value.limit`; an empty cell leaves that field), and, where wanted, a column `action`: set, create, delete.
+what is there and create what is not. ``{"key": …, "thing": "prog:12"}`` gives a slot its program, map, device or queue.
+CSV: a column `key`, or one for each of its fields (`key.saddr`), columns of fields (`value.limit`; an empty cell leaves that
+field), or one `thing`, and, where wanted, a column `action`: set, create, delete.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from app.columns.errors import BadKey
 from app.columns.lenses import choose
 from app.errors import AppError, UsageError
 from app.maps import edit
+from app.maps.actions import put_thing
 from app.maps.changes import placed
 from app.maps.entry import key_plan
 from app.maps.errors import MapsError
@@ -31,13 +33,14 @@ from app.maps.opening import OpenMap
 from app.maps.page import selection
 from app.maps.tabulate import read_sheet
 from app.wire.edits import ALL_CPUS, NO_CPU, Edit
+from app.wire.things import thing_text
 
 MAX_ROWS = 100_000
 MAX_PROBLEMS = 20
 QUESTION_BYTES = 48 * 1024
 """Rows sent to the broker at once: a question has to fit one datagram."""
 ACTIONS = ("set", "create", "delete")
-_KNOWN = frozenset({"key", "set", "create", "delete", "value", "owner", "cpu", "values", "either"})
+_KNOWN = frozenset({"key", "set", "create", "delete", "thing", "value", "owner", "cpu", "values", "either"})
 _NAMED = sorted(_KNOWN - {"either"})
 
 
@@ -137,7 +140,7 @@ def _edit(opened: OpenMap, given: Mapping[str, Any]) -> Edit | None:
     if unknown := sorted(set(given) - _KNOWN):
         raise BadKey(f"{unknown[0][:40]!r} is none of {', '.join(_NAMED)}")
     key, owner = _which(opened, given)
-    asked = [name for name in ("set", "create", "delete") if given.get(name) not in (None, False)]
+    asked = [name for name in ("set", "create", "delete", "thing") if given.get(name) not in (None, False)]
     if len(asked) > 1:
         raise BadKey(f"one thing at a time: {' and '.join(asked)} were asked for")
     cpu = _cpu(given.get("cpu"))
@@ -151,6 +154,8 @@ def _edit(opened: OpenMap, given: Mapping[str, Any]) -> Edit | None:
             if now is None:
                 raise BadKey("there is no such entry to delete")
             return edit.delete_entry(opened, key, now, owner=owner)
+        case "thing":
+            return _put(opened, key, str(given["thing"]), now)
         case "set":
             return _changing(edit.set_fields(opened, key, _fields(given["set"]), now, cpu=cpu, owner=owner))
         case _:
@@ -167,6 +172,12 @@ def _changing(wanted: Edit) -> Edit | None:
         if change.new != change.expected and (not change.expected_each or {*change.expected_each} != {change.new})
     )
     return msgspec.structs.replace(wanted, changes=changes) if changes or not wanted.changes else None
+
+
+def _put(opened: OpenMap, key: bytes, thing: str, now: bytes | None) -> Edit | None:
+    if now is not None and thing_text(opened.facts.type, now) == thing:
+        return None
+    return put_thing(opened, key, thing, now or b"")
 
 
 def _which(opened: OpenMap, given: Mapping[str, Any]) -> tuple[bytes, str]:
@@ -251,7 +262,7 @@ def _csv(text: str) -> Iterator[Row]:
 
 def _from_cells(cells: dict[str, str]) -> dict[str, Any]:
     action = cells.pop("action", "").strip() or "auto"
-    owner = cells.pop("owner", "")
+    owner, thing = cells.pop("owner", ""), cells.pop("thing", "").strip()
     parts = {name: text for name, text in cells.items() if name.startswith(("key.", "key["))}
     fields = {
         name: text for name, text in cells.items() if name == "value" or name.startswith(("value.", "value[", "value@"))
@@ -262,10 +273,14 @@ def _from_cells(cells: dict[str, str]) -> dict[str, Any]:
     unknown = [name for name in cells if name != "key" and name not in parts and name not in fields]
     if unknown:
         raise BadRows(
-            [f"no column is called {unknown[0][:40]!r}: action, owner, key, key.FIELD and value.FIELD are"], 0
+            [f"no column is called {unknown[0][:40]!r}: action, owner, key, key.FIELD, value.FIELD and thing are"], 0
         )
+    if thing:
+        row["thing"] = thing
     given = {name: text for name, text in fields.items() if text != ""}
     match action:
+        case "auto" if thing and not given:
+            return row
         case "delete":
             return {**row, "delete": True}
         case "create":

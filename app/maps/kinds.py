@@ -81,6 +81,14 @@ class Kind:
         return self.enumerate is not Enumerate.SLOTS
 
     @property
+    def holds_ids(self) -> bool:
+        """What it holds is read as numbers that the kernel gives out anew from each start of the host on.
+
+        Until then one comes again only after 2³¹ others, so that it names the same thing or nothing.
+        """
+        return self.meaning in {Meaning.PROG_ID, Meaning.MAP_ID, Meaning.DEVICE, Meaning.CPU}
+
+    @property
     def listable(self) -> bool:
         """Entries can be enumerated at all."""
         return self.enumerate is not Enumerate.NOTHING

@@ -21,30 +21,43 @@ from app.maps.owned import OWNED
 from app.maps.page import selection
 from app.timeline.differ import Diff, FieldDiff, field_texts, plain_path
 from app.timeline.errors import CannotRestore
+from app.timeline.kept_layout import boot_id
 from app.timeline.told import fields_in, key_texts
+from app.wire.things import thing_text
 
 BLOCK_ROWS = 4096
-_REFERENCES = {
-    Meaning.PROG_ID: "programs",
-    Meaning.MAP_ID: "maps",
-    Meaning.SOCKET_COOKIE: "sockets",
-    Meaning.DEVICE: "devices and programs",
-    Meaning.CPU: "queues and programs",
-}
 
 
-def check(kind: Kind) -> None:
-    """Raises  CannotRestore for types whose entries no plan can bring back"""
-    if kind.meaning in _REFERENCES:
+def check(kind: Kind, boot: str) -> None:
+    """Whether a plan can bring entries of this type back at all.
+
+    boot    boot id of the host when the snapshot was taken
+    raises  CannotRestore
+    """
+    if kind.meaning is Meaning.SOCKET_COOKIE:
         raise CannotRestore(
-            f"the values of this {kind.label} stand for {_REFERENCES[kind.meaning]}, and a number of then may mean another one"
-            " now: put them back one by one, with `bpf-atlas edit --thing`"
+            f"each value of this {kind.label} stands for a socket, and nothing tells which: put them back one by one, with"
+            " `bpf-atlas edit --thing`"
+        )
+    if kind.holds_ids and boot != boot_id():
+        raise CannotRestore(
+            f"each value of this {kind.label} stands for {kind.meaning.value}, by a number that meant it until the host was last"
+            " started: put them back one by one, with `bpf-atlas edit --thing`"
         )
     if (
         kind.enumerate in {Enumerate.PEEK, Enumerate.RING, Enumerate.NOTHING, Enumerate.SINGLE}
         or kind.meaning is Meaning.STACK
     ):
         raise CannotRestore(f"entries of this {kind.label} cannot be put back to where they were")
+
+
+def remarks(kind: Kind) -> tuple[str, ...]:
+    """What to know before a plan for this type is applied."""
+    if kind.meaning is Meaning.DEVICE:
+        return (
+            "devices are those of the network namespace that the broker runs in, whichever the map's programs serve",
+        )
+    return ()
 
 
 def plan_rows(made: Diff) -> Iterator[dict[str, Any]]:
@@ -54,14 +67,17 @@ def plan_rows(made: Diff) -> Iterator[dict[str, Any]]:
     raises  CannotRestore
     """
     kind = made.a.recalled.kind
-    check(kind)
-    yield from _changed(made)
+    check(kind, made.b.boot_id)
+    yield from _put(made, made.new) if kind.holds_ids else _changed(made)
     key_of = _owner_key if kind.enumerate in OWNED else _hex_key
     if made.b.is_complete:
         for start in range(0, len(made.removed), BLOCK_ROWS):
             part = made.removed.take(slice(start, start + BLOCK_ROWS))
             for key in key_of(part):
                 yield {"key": key, "delete": True}
+    if kind.holds_ids:
+        yield from _put(made, made.added)
+        return
     for start in range(0, len(made.added), BLOCK_ROWS):
         part = made.added.take(slice(start, start + BLOCK_ROWS))
         for key, line in zip(key_of(part), _lines(part), strict=True):
@@ -98,6 +114,13 @@ def only(made: Diff, where: str) -> Diff:
         fields=tuple(field for field in fields if len(field.rows)),
         unchanged=made.unchanged + len(made.old) - len(rows),
     )
+
+
+def _put(made: Diff, entries: Table) -> Iterator[dict[str, Any]]:
+    """What each slot held, opened anew: the ids that were read are no values to write."""
+    map_type = made.b.recalled.facts.type
+    for key, value in zip(entries.keys, entries.values, strict=True):
+        yield {"key": f"hex:{key.tobytes().hex()}", "thing": thing_text(map_type, value.tobytes())}
 
 
 def _changed(made: Diff) -> Iterator[dict[str, Any]]:

@@ -84,6 +84,11 @@ class Side:
     map_id: int
 
     @property
+    def boot_id(self) -> str:
+        """Of the host's start at that moment: ids of programs, maps and devices mean the same until the next."""
+        return boot_id() if self.kept is None else self.kept.boot_id
+
+    @property
     def is_complete(self) -> bool:
         """Nothing was left out for a limit or by the type."""
         return self.completeness in COMPLETE

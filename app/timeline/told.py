@@ -135,6 +135,11 @@ def notes(made: Diff) -> list[str]:
         told.append(
             "at least one side was walked while programs ran: an entry that came or went meanwhile may be missing"
         )
+    if made.a.recalled.kind.holds_ids and made.a.boot_id != made.b.boot_id:
+        told.append(
+            f"the host was started between the sides, or they are of two hosts: a number that stands for"
+            f" {made.a.recalled.kind.meaning.value} may mean another one on either"
+        )
     return told
 
 

@@ -71,6 +71,8 @@ def _does(edit: Edit, hidden: Mask | None) -> str:
         shown = [_changes(change, hidden) for change in edit.changes[:SHOWN_FIELDS]]
         more = len(edit.changes) - SHOWN_FIELDS
         return ", ".join(shown) + (f" and {more} more" if more > 0 else "")
+    if edit.action == "put":
+        return f"put {edit.thing}"
     if edit.action in {"create", "replace"} and hidden is not None and not hidden.any():
         return f"{edit.action}: {edit.value[:SHOWN_BYTES].hex(' ')}{'…' if len(edit.value) > SHOWN_BYTES else ''}"
     return edit.action

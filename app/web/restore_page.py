@@ -14,7 +14,7 @@ from app.maps.opening import OpenMap
 from app.timeline import told
 from app.timeline.differ import Diff
 from app.timeline.errors import BadSide, CannotRestore, NothingToRestore
-from app.timeline.restore import check, only, patch
+from app.timeline.restore import check, only, patch, remarks
 from app.timeline.sides import Side, side
 from app.web import arguments, diff_rows, times
 from app.web.backend import Backend
@@ -123,7 +123,7 @@ def _with(backend: Backend, wanted: Wanted, *, make: bool) -> Response:
         raise BadSide(wanted.snap, "what is brought back is a snapshot (s12), or a map at a time (42@10m)")
     map_id = looker.resolve(wanted.map) if wanted.map else live_map(then.series, timeline, looker)
     with open_map(backend.client, backend.btfs, map_id) as opened:
-        check(opened.kind)
+        check(opened.kind, then.boot_id)
         now = read_live(backend, opened, timeline)
         ignore = () if wanted.counters else ignored_in(now, then)
         way = Way(backend=backend, now=now, then=then, ignore=ignore, wanted=wanted)
@@ -205,7 +205,7 @@ def _preview(opened: OpenMap, way: Way, problem: Exception | None = None) -> Res
         most_rows=MOST_ROWS,
         name=name_of(opened),
         seen_whole=made.b.is_complete,
-        remarks=made.schema_changes,
+        remarks=(*made.schema_changes, *remarks(opened.kind)),
         notes=told.notes(made),
         ignored=way.ignore,
         racing=[total.path for total in added if total.step.text and looks_counted(total.path)][:SHOWN_TOTALS],

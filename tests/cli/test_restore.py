@@ -116,9 +116,9 @@ def test_what_stands_in_the_way_is_said_before_anything_is_written(within: Withi
         assert "found the end" in within.refused(2, "restore", "s1", "--only", "value.x >", "--reason", "w", env=ON)
         assert "no map #" in within.refused(1, "restore", "s1", "--map", 4_000_000_000, "--reason", "w", env=ON)
         assert entries(within, map_id) == before
-    with bare_map(type=BpfMapType.PROG_ARRAY, value_size=4) as slots:
+    with bare_map(type=BpfMapType.SOCKMAP, value_size=8) as slots:
         ref = within.snapshot(slots)
-        assert "stand for programs" in within.refused(2, "restore", ref, "--reason", "w", env=ON)
+        assert "stands for a socket" in within.refused(2, "restore", ref, "--reason", "w", env=ON)
 
 
 def test_into_the_successor_of_a_map_or_the_one_that_is_named(within: Within) -> None:

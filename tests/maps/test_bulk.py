@@ -18,11 +18,12 @@ from app.maps.layouts import Btfs
 from app.maps.opening import OpenMap, open_map
 from app.settings import Settings
 from app.uapi.enums import BpfMapFlag, BpfMapType
-from app.uapi.syscall import map_update
+from app.uapi.objects import map_info
+from app.uapi.syscall import MapSpec, map_update
 from app.wire.ask import Client
 from app.wire.edits import Edit, MapIdentity
 from tests.columns import kernel_maps
-from tests.livemaps import u32
+from tests.livemaps import live_map, u32
 
 SOURCE = """
 struct key { unsigned short zone; unsigned short port; };
@@ -148,6 +149,24 @@ def test_what_holds_already_is_left_out(blob: bytes, client: Client) -> None:
         assert [one.path for one in only.changes] == ["value.limit"]
         with pytest.raises(BadRows, match="nothing would change"):
             edits_of(opened, "key.zone,key.port,value.limit\n1,80,64\n")
+
+
+@pytest.mark.kernel
+@pytest.mark.parametrize("text", [
+    '[{"key": 0, "thing": "dev:1"}, {"key": 1, "thing": "dev:lo"}]',
+    "key,thing\n0,dev:1\n1,dev:lo\n",
+])  # fmt: skip
+def test_slots_are_given_things(client: Client, text: str) -> None:
+    spec = MapSpec(type=BpfMapType.DEVMAP, key_size=4, value_size=4, max_entries=4, name=b"bulk_ports")
+    with live_map(spec, [(u32(1), u32(1))]) as fd, open_map(client, Btfs(client), map_info(fd).id) as opened:
+        first, second = edits_of(opened, text)
+        assert (first.action, first.key, first.thing, first.seen) == ("put", u32(0), "dev:1", b"")
+        assert (second.action, second.key, second.thing, second.seen) == ("put", u32(1), "dev:lo", u32(1))
+        map_update(fd, u32(0), u32(1))
+        (left,) = edits_of(opened, text)
+        assert left.thing == "dev:lo", "the first is what the slot holds already"
+        with pytest.raises(BadRows, match="one thing at a time"):
+            edits_of(opened, "key,thing,action\n0,dev:lo,delete\n")
 
 
 @pytest.mark.kernel

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-import struct
+import os
+import socket
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,21 +17,26 @@ from app.cli.service import CLI
 from app.history.writer import Writer
 from app.maps.bulk import edits_from, edits_of
 from app.settings import Settings
-from app.timeline.differ import compare
+from app.timeline import told
+from app.timeline.differ import Diff, compare
 from app.timeline.errors import CannotRestore
 from app.timeline.restore import only, patch, plan_rows
 from app.timeline.sides import side
 from app.uapi import syscall
 from app.uapi.cpus import possible_cpus
-from app.uapi.enums import BpfMapType
-from app.uapi.objects import map_info
+from app.uapi.enums import BpfAttachType, BpfMapType, BpfProgType
+from app.uapi.loading import ProgSpec, prog_load
+from app.uapi.objects import map_info, prog_info
 from app.uapi.syscall import MapSpec
+from app.wire.errors import BadField
 from tests.columns.kernel_maps import created
 from tests.livemaps import live_map, u32, u64
 from tests.timeline.conftest import Past
 from tests.timeline.test_differ import SOURCE, flow, types
 
 pytestmark = pytest.mark.kernel
+
+JUMPS = MapSpec(type=BpfMapType.PROG_ARRAY, key_size=4, value_size=4, max_entries=4, name=b"jumps")
 
 
 @pytest.fixture
@@ -128,8 +136,6 @@ def test_a_patch_is_a_plan_that_leads_from_one_to_the_other(past: Past, tmp_path
 
 
 def test_what_a_capped_snapshot_lacks_is_not_deleted(past: Past) -> None:
-    from dataclasses import replace
-
     spec = MapSpec(type=BpfMapType.HASH, key_size=4, value_size=8, max_entries=4, name=b"capped")
     with live_map(spec, [(u32(1), u64(1))]) as fd:
         map_id = map_info(fd).id
@@ -141,14 +147,116 @@ def test_what_a_capped_snapshot_lacks_is_not_deleted(past: Past) -> None:
         assert list(plan_rows(capped)) == []
 
 
-@pytest.mark.parametrize("kind", [BpfMapType.QUEUE, BpfMapType.DEVMAP])
-def test_types_that_cannot_be_put_back_say_so(past: Past, kind: BpfMapType) -> None:
-    spec = MapSpec(type=kind, key_size=0 if kind is BpfMapType.QUEUE else 4, value_size=4, max_entries=4, name=b"refs")
-    with live_map(spec) as fd:
-        if kind is BpfMapType.QUEUE:
-            syscall.map_update(fd, None, struct.pack("<I", 1))
+def test_a_queue_says_that_it_cannot_be_put_back(past: Past) -> None:
+    spec = MapSpec(type=BpfMapType.QUEUE, key_size=0, value_size=4, max_entries=4, name=b"queue")
+    with live_map(spec, [(None, u32(1))]) as fd:
+        kept = past.take(map_info(fd).id)
+        with pytest.raises(CannotRestore, match="put back"):
+            list(plan_rows(against_itself(past, kept.ref)))
+
+
+def against_itself(past: Past, ref: str) -> Diff:
+    both = side(ref, past.timeline, past)
+    return compare(both, both, past.timeline)
+
+
+@contextlib.contextmanager
+def programs(count: int, attached: int = 0) -> Iterator[list[int]]:
+    """Ids of as many loaded XDP programs: r0 = 2, exit."""
+    insns = bytes([0xB7, 0, 0, 0, 2, 0, 0, 0, 0x95, 0, 0, 0, 0, 0, 0, 0])
+    spec = ProgSpec(type=BpfProgType.XDP, insns=insns, name=b"slot", expected_attach_type=attached)
+    with contextlib.ExitStack() as loaded:
+        fds = [prog_load(spec) for _ in range(count)]
+        for fd in fds:
+            loaded.callback(os.close, fd)
+        yield [prog_info(fd).id for fd in fds]
+
+
+def put(past: Past, map_id: int, slots: dict[int, str]) -> None:
+    """Give slots their things, as an edit does."""
+    with past.open_map(map_id) as opened:
+        rows = [{"key": f"hex:{u32(slot).hex()}", "thing": thing} for slot, thing in slots.items()]
+        for edit in edits_from(opened, rows):
+            assert past.client.edit(CLI, edit, "as a test", dry_run=False).result == "done"
+
+
+def swapped(past: Past, map_id: int, first: dict[int, str], then: dict[int, str]) -> None:
+    """Slots given, kept, given otherwise, one emptied and one filled; all of it as it was after a restore."""
+    put(past, map_id, first)
+    ref = past.take(map_id).ref
+    put(past, map_id, then)
+    with past.open_map(map_id) as opened:
+        for edit in edits_from(opened, [{"key": f"hex:{u32(1).hex()}", "delete": True}]):
+            past.client.edit(CLI, edit, "as a test", dry_run=False)
+    assert left(past, map_id, ref) == 3
+    assert restored(past, map_id, ref) == 3
+    assert left(past, map_id, ref) == 0
+
+
+def test_slots_get_the_programs_that_they_had(past: Past) -> None:
+    with programs(3) as (one, two, three), live_map(JUMPS) as fd:
+        swapped(past, map_info(fd).id, {0: f"prog:{one}", 1: f"prog:{two}"}, {0: f"prog:{three}", 2: f"prog:{three}"})
+
+
+def test_slots_get_the_maps_that_they_had(past: Past) -> None:
+    inner = MapSpec(type=BpfMapType.ARRAY, key_size=4, value_size=8, max_entries=1)
+    with live_map(inner) as one, live_map(inner) as two, live_map(inner) as three:
+        a, b, c = (f"map:{map_info(fd).id}" for fd in (one, two, three))
+        for kind in (BpfMapType.ARRAY_OF_MAPS, BpfMapType.HASH_OF_MAPS):
+            spec = MapSpec(type=kind, key_size=4, value_size=4, max_entries=4, name=b"outer", inner_map_fd=one)
+            with live_map(spec) as fd:
+                swapped(past, map_info(fd).id, {0: a, 1: b}, {0: c, 2: c})
+
+
+def test_slots_get_the_devices_and_queues_that_they_had(past: Past) -> None:
+    lo = socket.if_nametoindex("lo")
+    with programs(1, BpfAttachType.XDP_DEVMAP) as (at_device,), programs(1, BpfAttachType.XDP_CPUMAP) as (at_cpu,):
+        for kind in (BpfMapType.DEVMAP, BpfMapType.DEVMAP_HASH):
+            spec = MapSpec(type=kind, key_size=4, value_size=8, max_entries=4, name=b"ports")
+            with live_map(spec) as fd:
+                device = f"dev:{lo}+prog:{at_device}"
+                swapped(past, map_info(fd).id, {0: device, 1: "dev:lo"}, {0: "dev:lo", 2: device})
+        spec = MapSpec(type=BpfMapType.CPUMAP, key_size=4, value_size=8, max_entries=1, name=b"queues")
+        with live_map(spec) as fd:
+            map_id = map_info(fd).id
+            put(past, map_id, {0: f"cpu:192+prog:{at_cpu}"})
+            ref = past.take(map_id).ref
+            put(past, map_id, {0: "cpu:64"})
+            assert restored(past, map_id, ref) == 1
+            assert left(past, map_id, ref) == 0
+
+
+def test_a_thing_that_is_gone_is_said_for_its_row(past: Past) -> None:
+    with live_map(JUMPS) as fd:
         map_id = map_info(fd).id
-        kept = past.take(map_id)
-        made = compare(side(kept.ref, past.timeline, past), side(kept.ref, past.timeline, past), past.timeline)
-        with pytest.raises(CannotRestore, match=r"put (them )?back"):
-            list(plan_rows(made))
+        with programs(1) as (gone,):
+            put(past, map_id, {0: f"prog:{gone}"})
+            ref = past.take(map_id).ref
+            syscall.map_delete(fd, u32(0))
+        made = compare(side(str(map_id), past.timeline, past), side(ref, past.timeline, past), past.timeline)
+        with past.open_map(map_id) as opened:
+            (edit,) = edits_from(opened, plan_rows(made))
+        with pytest.raises(BadField, match=f"prog:{gone} cannot be opened"):
+            past.client.edit(CLI, edit, "back as it was", dry_run=True)
+
+
+def test_numbers_from_before_a_start_of_the_host_mean_nothing(past: Past) -> None:
+    with programs(1) as (one,), live_map(JUMPS) as fd:
+        map_id = map_info(fd).id
+        put(past, map_id, {0: f"prog:{one}"})
+        ref = past.take(map_id).ref
+        made = compare(side(str(map_id), past.timeline, past), side(ref, past.timeline, past), past.timeline)
+        assert made.b.kept is not None
+        assert not any("started" in note for note in told.notes(made))
+        before = replace(made, b=replace(made.b, kept=replace(made.b.kept, boot_id="of-the-start-before")))
+        with pytest.raises(CannotRestore, match="until the host was last started: put them back one by one"):
+            list(plan_rows(before))
+        assert any("a number that stands for a program may mean another one" in note for note in told.notes(before))
+
+
+def test_sockets_are_put_back_by_hand(past: Past) -> None:
+    spec = MapSpec(type=BpfMapType.SOCKMAP, key_size=4, value_size=8, max_entries=2, name=b"socks")
+    with live_map(spec) as fd:
+        ref = past.take(map_info(fd).id).ref
+        with pytest.raises(CannotRestore, match="stands for a socket, and nothing tells which"):
+            list(plan_rows(against_itself(past, ref)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import re
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -179,7 +180,7 @@ def test_into_another_map_and_from_a_time(past: Recorded, moved: Moved, editor: 
         assert contents(fd) == moved.then
 
 
-def test_a_map_that_is_gone_and_types_of_references_are_a_sentence(
+def test_a_map_that_is_gone_and_types_of_sockets_are_a_sentence(
     past: Recorded, editor: LocalClient, blob: bytes
 ) -> None:
     with flows(blob, b"web_over") as (fd, map_id):
@@ -188,9 +189,7 @@ def test_a_map_that_is_gone_and_types_of_references_are_a_sentence(
     answer = editor.get(f"/restore?snap={gone}")
     assert answer.status_code == 422
     assert "no map that is there now goes on with web_over" in answer.text.lower()
-    with live_map(
-        MapSpec(type=BpfMapType.PROG_ARRAY, key_size=4, value_size=4, max_entries=4, name=b"web_jumps")
-    ) as fd:
+    with live_map(MapSpec(type=BpfMapType.SOCKMAP, key_size=4, value_size=8, max_entries=4, name=b"web_socks")) as fd:
         ref = past.take(map_info(fd).id)
         answer = editor.get(f"/restore?snap={ref}")
         assert answer.status_code == 422
@@ -198,6 +197,22 @@ def test_a_map_that_is_gone_and_types_of_references_are_a_sentence(
     for snap in ("", "42", "s999999", "x"):
         assert editor.get(f"/restore?snap={snap}").status_code in {303, 400, 404, 422}, snap
     assert editor.get("/restore").status_code == 422
+
+
+def test_devices_of_then_are_a_plan_by_their_numbers(past: Recorded, editor: LocalClient) -> None:
+    lo = socket.if_nametoindex("lo").to_bytes(4, "little")
+    with live_map(
+        MapSpec(type=BpfMapType.DEVMAP_HASH, key_size=4, value_size=4, max_entries=4, name=b"web_ports")
+    ) as fd:
+        map_update(fd, bytes(4), lo)
+        ref = past.take(map_info(fd).id)
+        map_delete(fd, bytes(4))
+        page = editor.get(f"/restore?snap={ref}").text
+        assert "network namespace that the broker runs in" in page
+        plan = send(editor, f"/restore?snap={ref}").location
+        assert f"put dev:{lo[0]}" in editor.get(plan).text
+        assert "All rows are done." in apply(editor, plan)
+        assert "Nothing is to be done." in editor.get(f"/restore?snap={ref}").text
 
 
 def test_only_those_who_edit(past: Recorded, moved: Moved) -> None:

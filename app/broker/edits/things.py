@@ -22,6 +22,7 @@ from app.uapi.enums import BpfMapType
 from app.uapi.errors import KernelError
 from app.wire.bodies import MapFacts
 from app.wire.errors import BadField, PinOutside
+from app.wire.things import thing_text
 
 FIELD = "thing"
 _U32 = struct.Struct("=I")
@@ -148,22 +149,12 @@ def _number(text: str) -> int:
 
 
 def thing_of(facts: MapFacts, value: bytes) -> str:
-    """How what was read would be written, empty where it cannot be: sockets are read as cookies."""
-    first = _U32.unpack_from(value)[0] if len(value) >= _U32.size else 0
-    if facts.type == BpfMapType.PROG_ARRAY:
-        return f"prog:{first}"
-    if facts.type in MAPS:
-        return f"map:{first}"
-    second = _U32.unpack_from(value, 4)[0] if len(value) >= _U64.size else 0
-    prog = f"+prog:{second}" if second else ""
-    if facts.type in DEVICES:
-        try:
-            return f"dev:{socket.if_indextoname(first)}{prog}"
-        except OSError:
-            return f"dev:{first}{prog}"
-    if facts.type == BpfMapType.CPUMAP:
-        return f"cpu:{first}{prog}"
-    return ""
+    """How what was read would be written, devices by their names; empty where it cannot be: sockets are read as cookies."""
+    text = thing_text(facts.type, value)
+    if facts.type in DEVICES and text:
+        device, plus, prog = text.removeprefix("dev:").partition("+")
+        return f"dev:{_name(device)}{plus}{prog}"
+    return text
 
 
 def same(facts: MapFacts, wanted: str, found: str) -> bool:
