@@ -29,6 +29,7 @@ from app.wire.verbs import SHAPES, Verb
 _ANY = Peer.ROOT | Peer.WEB | Peer.RECORDER
 _PAGES = Peer.ROOT | Peer.WEB
 _ROOT = Peer.ROOT
+_HISTORY = Peer.ROOT | Peer.RECORDER
 
 
 class Told(Enum):
@@ -109,6 +110,7 @@ REQUESTS = (
     Request(Verb.PLANS,         edits.AskPlans,           2_048,        _PAGES, planning.answer_plans,      Told.ASKER),
     Request(Verb.PLAN_STEP,     edits.AskPlanStep,        2_048,        _PAGES, planning.answer_plan_step,  Told.ASKER),
     Request(Verb.HIDDEN,        edits.AskHidden,          8_192,        _PAGES, editing.answer_hidden,      Told.ASKER),
+    Request(Verb.HISTORY,       records.AskHistory,       INLINE_BYTES, _HISTORY, recorded.answer_history,  Told.ASKER),
 )  # fmt: skip
 
 BY_VERB: dict[int, Request] = {int(request.verb): request for request in REQUESTS}

@@ -13,9 +13,9 @@ import click
 from app.cli import schedule
 from app.cli.errors import HistoryAlone, HistoryDamaged, NotDone, NotOnPostgresql
 from app.cli.layout import harmless, print_json, size
-from app.cli.past import Past, is_recorded, new_file, private, recorder, wait, writing
+from app.cli.past import Past, is_recorded, new_file, private, recorder, told, wait, writing
 from app.cli.progress import Progress
-from app.cli.service import data_option
+from app.cli.service import CLI, data_option
 from app.cli.story import changing, document, print_story, story_of
 from app.settings import Settings
 
@@ -240,6 +240,8 @@ def restore(settings: Settings, *, file: Path, force: bool) -> None:
         problems, snapshots = [], 0  # it is brought up to date, and kept as it was, when the service starts
     if problems and not force:
         raise HistoryDamaged(f"{file}, which was not put in place (--force does that),", len(problems))
+    with Past(settings) as past:
+        told(past, "restore", f"{file}, with {snapshots:,} snapshots")
     kept = backups.replace(Path(settings.history_url.removeprefix("sqlite:///")), file)
     place.prepare(settings)
     click.echo(f"{file} is the history now, with {snapshots:,} snapshots")
@@ -298,16 +300,18 @@ def _set_ignored(past: Past, series: SeriesFacts, patterns: tuple[str, ...]) -> 
             )
     if is_recorded(past.settings):
         with recorder(past.settings) as client:
-            client.ignore(series.id, patterns)
+            client.ignore(CLI, series.id, patterns)
         return
     from dataclasses import replace
 
     import msgspec
 
+    from app.timeline import changes
     from app.timeline.series_settings import settings_of
 
     with writing(past) as writer:
         now = writer.one_series(series.id)
+        told(past, "ignore", changes.left_out(now, patterns))
         changed = msgspec.structs.replace(settings_of(now), ignore=patterns)
         writer.touch(replace(now, settings=msgspec.msgpack.encode(changed)))
 

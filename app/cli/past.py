@@ -200,6 +200,13 @@ def writing(past: Past) -> Iterator[Writer]:
         writer.close()
 
 
+def told(past: Past, change: str, detail: str) -> None:
+    """Have the audit log say what this command is about to do to the history by itself. raises CannotRecord"""
+    from app.wire.records import AskHistory
+
+    past.client.history(AskHistory(CLI, change, detail))
+
+
 def wait(client: RecorderClient, facts: JobFacts, what: str) -> JobFacts:
     """Wait until the recorder has done something; on a terminal it is said how far it is."""
     progress = Progress(what, None)
@@ -247,7 +254,7 @@ def _asked_for(past: Past, map_ids: Sequence[int], trigger: str, label: str) -> 
     with recorder(past.settings) as client:
         for start in range(0, len(map_ids), AT_ONCE):
             some = tuple(map_ids[start : start + AT_ONCE])
-            begun = client.take(some, trigger=trigger, author=AUTHOR, label=label)
+            begun = client.take(CLI, some, trigger=trigger, label=label)
             done = wait(client, begun, "taking snapshots")
             refs += done.refs
             taken.problems += done.problems

@@ -14,9 +14,9 @@ import click
 
 from app.cli.exits import NOT_SO, REFUSED
 from app.cli.layout import harmless, print_json
-from app.cli.past import NOT_KEPT, SNAPSHOT, Past, is_recorded, new_file, private, recorder, take, wait, writing
+from app.cli.past import NOT_KEPT, SNAPSHOT, Past, is_recorded, new_file, private, recorder, take, told, wait, writing
 from app.cli.progress import Progress
-from app.cli.service import data_option
+from app.cli.service import CLI, data_option
 from app.errors import AppError, UsageError
 from app.settings import Settings
 
@@ -230,10 +230,12 @@ def _imported(past: Past, file: Path) -> list[dict[str, Any]]:
     from app.history import archive
     from app.history.database import open_reading, sqlite_url
     from app.history.history import History
+    from app.timeline import changes
 
     progress = Progress("importing", None)
     with closing(History(open_reading(sqlite_url(file.absolute())))) as source, writing(past) as writer:
         kept = source.snapshots(limit=EVERYTHING)
+        told(past, "import", changes.taken_in(source, kept))
         made = archive.copy(
             source, writer, kept, lambda done, of: progress.say(f"{done:,} of {of:,} snapshots"), trigger="import"
         )
@@ -253,7 +255,7 @@ def _by_recorder(settings: Settings, file: Path) -> tuple[str, ...]:
         owner = folder.stat()
         os.chown(copy, owner.st_uid, owner.st_gid)
         with recorder(settings) as client:
-            done = wait(client, client.import_file(copy.name), "importing")
+            done = wait(client, client.import_file(CLI, copy.name), "importing")
     except OSError as problem:
         copy.unlink(missing_ok=True)
         raise CannotWrite(copy, problem.strerror or str(problem)) from problem
@@ -281,13 +283,16 @@ def label_(settings: Settings, *, reference: str, text: str) -> None:
       bpf-atlas snapshot label name:flows@2h 'before the incident'
     """
     _check_label(text)
+    from app.timeline import changes
+
     with Past(settings) as past:
         kept: Kept = past.kept(reference)
         if is_recorded(settings):
             with recorder(settings) as client:
-                client.label(kept.ref, text)
+                client.label(CLI, kept.ref, text)
         else:
             with writing(past) as writer:
+                told(past, "label", changes.labelled(writer, kept.ref, text))
                 writer.label(kept.ref, text)
     click.echo(f"{kept.ref} {'is labelled ' + harmless(text) if text else 'has no label'}")
 
@@ -307,6 +312,7 @@ def delete(settings: Settings, *, references: tuple[str, ...]) -> None:
         if not SNAPSHOT.fullmatch(reference):
             raise click.UsageError(f"{harmless(reference)!r} is no reference of a snapshot, such as s12")
     from app.history.errors import Damaged
+    from app.timeline import changes
 
     with Past(settings) as past:
         for reference in refs:
@@ -316,9 +322,10 @@ def delete(settings: Settings, *, references: tuple[str, ...]) -> None:
                 continue  # it is there, and may well be what is to go
         if is_recorded(settings):
             with recorder(settings) as client:
-                gone = sum(client.forget(refs[start : start + 1000]) for start in range(0, len(refs), 1000))
+                gone = sum(client.forget(CLI, refs[start : start + 1000]) for start in range(0, len(refs), 1000))
         else:
             with writing(past) as writer:
+                told(past, "forget", changes.named(writer, refs))
                 gone = writer.forget(list(refs))
     click.echo(f"{gone:,} {_snapshots(gone)} deleted")
 

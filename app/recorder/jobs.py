@@ -21,11 +21,13 @@ from app.history.history import History
 from app.maps.opening import open_map
 from app.recorder import schedule
 from app.recorder.record import Recorder
-from app.timeline import taking
+from app.recorder.vouching import By, author
+from app.timeline import changes, taking
 from app.timeline.series_settings import settings_of
 from app.timeline.taking import Request
 from app.wire import recorder as wire
-from app.wire.errors import Declined, NotThere
+from app.wire.accounts import Credential
+from app.wire.errors import Declined, NotThere, WireError
 from app.wire.recorder import JobFacts
 
 log = logging.getLogger("bpf_atlas.recorder")
@@ -88,13 +90,13 @@ class Jobs:
         job.finished.set()
         return True
 
-    def take(self, asked: wire.AskTake) -> JobFacts:
+    def take(self, asked: wire.AskTake, by: By) -> JobFacts:
         """Snapshots of some maps."""
         if asked.trigger not in {"manual", "pre-edit"}:
             raise Declined(f"a snapshot that is asked for is manual or pre-edit, not {asked.trigger[:20]!r}")
         request = Request(
             trigger=asked.trigger,
-            author=asked.author[:100],
+            author=self._author(by, asked.credential, "take"),
             label=asked.label[:200],
             limit_bytes=self.recorder.limit_bytes,
         )
@@ -109,7 +111,7 @@ class Jobs:
 
         return self._begin(len(asked.map_ids), work)
 
-    def import_file(self, asked: wire.AskImport) -> JobFacts:
+    def import_file(self, asked: wire.AskImport, by: By) -> JobFacts:
         """Take in a file of this folder."""
         if "/" in asked.name or asked.name.startswith("."):
             raise Declined("a file to be imported is named without a path")
@@ -121,6 +123,7 @@ class Jobs:
                 try:
                     kept = source.snapshots(limit=1 << 30)
                     job.total = len(kept)
+                    self._author(by, asked.credential, "import", changes.taken_in(source, kept))
 
                     def progress(done: int, _of: int) -> None:
                         job.done = done
@@ -135,7 +138,7 @@ class Jobs:
 
         return self._begin(1, work)
 
-    def tidy(self, _asked: object) -> JobFacts:
+    def tidy(self, _asked: object, _by: By) -> JobFacts:
         """Thin and collect now."""
 
         def work(job: Job) -> None:
@@ -149,35 +152,48 @@ class Jobs:
 
         return self._begin(1, work)
 
-    def label(self, asked: wire.AskLabel) -> wire.Done:
+    def label(self, asked: wire.AskLabel, by: By) -> wire.Done:
         """Label one, or take the label away."""
-        self._now(lambda: self.recorder.writer.label(asked.ref, asked.label))
+
+        def work() -> None:
+            writer = self.recorder.writer
+            self._author(by, asked.credential, "label", changes.labelled(writer, asked.ref, asked.label))
+            writer.label(asked.ref, asked.label)
+
+        self._now(work)
         return wire.Done(1)
 
-    def forget(self, asked: wire.AskForget) -> wire.Done:
+    def forget(self, asked: wire.AskForget, by: By) -> wire.Done:
         """Delete some."""
-        return wire.Done(self._now(lambda: self.recorder.writer.forget(list(asked.refs))))
 
-    def ignore(self, asked: wire.AskIgnore) -> wire.Done:
+        def work() -> int:
+            writer = self.recorder.writer
+            self._author(by, asked.credential, "forget", changes.named(writer, asked.refs))
+            return writer.forget(list(asked.refs))
+
+        return wire.Done(self._now(work))
+
+    def ignore(self, asked: wire.AskIgnore, by: By) -> wire.Done:
         """Set what comparisons of a map leave out."""
 
         def work() -> None:
             facts = self.recorder.writer.one_series(asked.series_id)
+            self._author(by, asked.credential, "ignore", changes.left_out(facts, asked.patterns))
             changed = msgspec.structs.replace(settings_of(facts), ignore=asked.patterns)
             self.recorder.writer.touch(replace(facts, settings=msgspec.msgpack.encode(changed)))
 
         self._now(work)
         return wire.Done(len(asked.patterns))
 
-    def schedule(self, asked: wire.AskSchedule) -> wire.ScheduleFacts:
+    def schedule(self, asked: wire.AskSchedule, _by: By) -> wire.ScheduleFacts:
         """Which map is recorded how often."""
         return schedule.schedule(self.recorder, asked)
 
-    def rules(self, asked: wire.AskRules) -> wire.Done:
+    def rules(self, asked: wire.AskRules, by: By) -> wire.Done:
         """Other rules from now on."""
-        return self._now(lambda: schedule.set_rules(self.recorder, asked))
+        return self._now(lambda: schedule.set_rules(self.recorder, asked, by))
 
-    def job(self, asked: wire.AskJob) -> JobFacts:
+    def job(self, asked: wire.AskJob, _by: By) -> JobFacts:
         """How far one is. raises NotThere"""
         with self._lock:
             found = self._known.get(asked.id)
@@ -185,9 +201,12 @@ class Jobs:
             raise NotThere(f"there is no job {asked.id} any more")
         return found.facts()
 
-    def state(self, _asked: object) -> wire.RecorderFacts:
+    def state(self, _asked: object, _by: By) -> wire.RecorderFacts:
         """How the recorder is."""
         return self.recorder.facts()
+
+    def _author(self, by: By, credential: Credential, change: str, detail: str = "") -> str:
+        return author(self.recorder.client, by, credential, change, detail)
 
     def _take_one(self, job: Job, map_id: int, request: Request) -> None:
         recorder = self.recorder
@@ -204,7 +223,7 @@ class Jobs:
             job.refs.append(kept.ref)
 
     def _now(self, work: Callable[[], Answer]) -> Answer:
-        """Short work, done by the writing thread while the asker waits. raises NotThere, Declined"""
+        """Short work, done by the writing thread while the asker waits. raises NotThere, Declined, and what the broker refuses with"""
         found: list[Answer] = []
         problems: list[AppError] = []
 
@@ -216,6 +235,8 @@ class Jobs:
 
         job = self._enqueue(1, run)
         job.finished.wait()
+        if problems and isinstance(problems[0], WireError):
+            raise problems[0]
         if problems:
             missing = isinstance(problems[0], NoSuchSnapshot)
             raise (NotThere if missing else Declined)(str(problems[0])) from problems[0]

@@ -17,12 +17,14 @@ import msgspec
 from app.errors import AppError
 from app.recorder.errors import CannotListen
 from app.recorder.jobs import Jobs
+from app.recorder.vouching import By
 from app.wire import bodies, fdpass, frame, refusals
 from app.wire.errors import BadFrame, BrokerFailed, Declined, WireError
 from app.wire.recorder import MOST_BYTES, TASKS, Task
 
 log = logging.getLogger("bpf_atlas.recorder")
 
+Answer = Callable[[Any, By], bodies.Body]
 CONNECTIONS = 64
 SMALL_BYTES = 64
 _CREDENTIALS = struct.Struct("iII")  # struct ucred: pid, uid, gid
@@ -57,7 +59,7 @@ def bind(path: Path, uid: int, gid: int) -> socket.socket:
 
 def serve(sock: socket.socket, jobs: Jobs, uids: Collection[int]) -> None:
     """Answer on `sock` for as long as the process lives, in threads of its own."""
-    answers: dict[int, Callable[[Any], bodies.Body]] = {
+    answers: dict[int, Answer] = {
         Task.TAKE: jobs.take, Task.JOB: jobs.job, Task.LABEL: jobs.label, Task.FORGET: jobs.forget,
         Task.IGNORE: jobs.ignore, Task.STATE: jobs.state, Task.IMPORT: jobs.import_file, Task.TIDY: jobs.tidy,
         Task.SCHEDULE: jobs.schedule, Task.RULES: jobs.rules,
@@ -70,19 +72,19 @@ def serve(sock: socket.socket, jobs: Jobs, uids: Collection[int]) -> None:
                 connection, _ = sock.accept()
             except OSError:
                 return
-            _pid, uid, _gid = _CREDENTIALS.unpack(
+            pid, uid, _gid = _CREDENTIALS.unpack(
                 connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
             )
             if uid not in uids or not room.acquire(blocking=False):
                 log.warning("uid %s was turned away", uid)
                 connection.close()
                 continue
-            Thread(target=converse, args=(connection,), daemon=True).start()
+            Thread(target=converse, args=(connection, By(uid, pid)), daemon=True).start()
 
-    def converse(connection: socket.socket) -> None:
+    def converse(connection: socket.socket, by: By) -> None:
         try:
             while datagram := fdpass.receive(connection, frame.DATAGRAM_BYTES):
-                _answer(connection, datagram, answers)
+                _answer(connection, datagram, answers, by)
         except (BadFrame, msgspec.MsgspecError, ValueError, RecursionError, OSError) as problem:
             log.warning("a connection was closed: %s", problem)
         finally:
@@ -92,7 +94,7 @@ def serve(sock: socket.socket, jobs: Jobs, uids: Collection[int]) -> None:
     Thread(target=accept, daemon=True).start()
 
 
-def _answer(connection: socket.socket, datagram: bytes, answers: dict[int, Callable[[Any], bodies.Body]]) -> None:
+def _answer(connection: socket.socket, datagram: bytes, answers: dict[int, Answer], by: By) -> None:
     question = frame.read_question(datagram)
     answer = answers.get(question.verb)
     if answer is None:
@@ -101,7 +103,7 @@ def _answer(connection: socket.socket, datagram: bytes, answers: dict[int, Calla
     most_bytes = MOST_BYTES.get(task, SMALL_BYTES)
     if len(question.body) > most_bytes:
         raise BadFrame(f"at most {most_bytes} bytes for {task.name}", f"{len(question.body)}")
-    body = _reply(answer, _decoders[task].decode(question.body), task)
+    body = _reply(answer, _decoders[task].decode(question.body), task, by)
     encoded = _encoder.encode(body)
     if len(encoded) > frame.INLINE_BYTES:
         body = refusals.refused(Declined("the answer is too long: ask for fewer at once"))
@@ -110,9 +112,9 @@ def _answer(connection: socket.socket, datagram: bytes, answers: dict[int, Calla
     fdpass.send(connection, frame.answer(outcome, frame.Place.INLINE, 0, question.request_id, len(encoded), encoded))
 
 
-def _reply(answer: Callable[[Any], bodies.Body], body: bodies.Body, task: Task) -> bodies.Body:
+def _reply(answer: Answer, body: bodies.Body, task: Task, by: By) -> bodies.Body:
     try:
-        return answer(body)
+        return answer(body, by)
     except WireError as refusal:
         return refusals.refused(refusal)
     except AppError as refusal:

@@ -9,6 +9,7 @@ from app.recorder import rules
 from app.recorder.errors import BadRules
 from app.recorder.record import Recorded, Recorder, why_not
 from app.recorder.rules import NEVER_S, PAGE, Rules
+from app.recorder.vouching import By, author
 from app.wire import recorder as wire
 from app.wire.errors import Declined
 from app.wire.recorder import MOST_RULES_CHARS, Paced, ScheduleFacts
@@ -37,14 +38,15 @@ def schedule(recorder: Recorder, asked: wire.AskSchedule) -> ScheduleFacts:
     )
 
 
-def set_rules(recorder: Recorder, asked: wire.AskRules) -> wire.Done:
+def set_rules(recorder: Recorder, asked: wire.AskRules, by: By) -> wire.Done:
     """Keep rules in the history, heeded from now on. By the thread that writes. raises Declined"""
     if recorder.rules.source == "file":
         where = recorder.settings.within(recorder.settings.record_rules)
         raise Declined(f"{where} says which maps are recorded: change that file, or take it away")
     found = _parsed(recorder, asked.rules)
+    who = author(recorder.client, by, asked.credential, "rules", f"{len(found.rules)}: {asked.rules}")
     recorder.writer.note(rules.note_of(recorder.host), asked.rules.encode())
-    log.warning("%s set the rules of recording, %d", asked.author or "somebody", len(found.rules))
+    log.warning("%s set the rules of recording, %d", who, len(found.rules))
     recorder.look_again()
     return wire.Done(len(found.rules))
 

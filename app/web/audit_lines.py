@@ -36,6 +36,13 @@ CODES = {
     "user.password": "password changed",
     "token.make": "API token made",
     "token.revoke": "API token revoked",
+    "history.label": "snapshot labelled",
+    "history.forget": "snapshots deleted",
+    "history.ignore": "comparisons leave out",
+    "history.rules": "rules of recording",
+    "history.import": "snapshots taken in",
+    "history.restore": "history put back",
+    "history.refused": "change of the history refused",
 }
 """What happened, in words; of codes that are not here their own."""
 SHOWN_FIELDS = 3

@@ -25,6 +25,7 @@ KINDS = {
     "users": ("users", "user."),
     "tokens": ("API tokens", "token."),
     "links": ("one-time links", "link."),
+    "history": ("changes of the history", "history."),
 }
 """Name in the address → (words, beginning of the codes)."""
 LIMIT = 50

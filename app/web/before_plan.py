@@ -8,6 +8,7 @@ from flask import g
 
 from app.maps.kinds import Enumerate, kind_of
 from app.timeline.errors import NotKept
+from app.web import gate
 from app.web.backend import Backend
 from app.web.problems import Unkept
 from app.web.waiting import wait_for
@@ -43,7 +44,7 @@ def keep(backend: Backend, facts: PlanFacts) -> str:
         return NONE
     recorder = backend.past.recorder
     try:
-        begun = recorder.take((facts.map.id,), trigger="pre-edit", author=g.session.user)
+        begun = recorder.take(gate.credential(), (facts.map.id,), trigger="pre-edit")
         job = wait_for(recorder, begun, WAIT_S)
     except WireError as problem:
         raise Unkept(str(problem)) from problem

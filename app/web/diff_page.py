@@ -105,7 +105,7 @@ def blueprint(backend: Backend) -> Blueprint:
             arguments.typed("patterns", MOST_PATTERNS * MOST_PATTERN_CHARS), request.form.getlist("more")
         )
         try:
-            backend.past.recorder.ignore(number, patterns)
+            backend.past.recorder.ignore(gate.credential(), number, patterns)
         except NotThere:
             backend.past.timeline().history.one_series(number)  # says that there is none
             raise

@@ -7,13 +7,13 @@ import time
 from dataclasses import dataclass
 from http import HTTPStatus
 
-from flask import Blueprint, Response, g, redirect, request
+from flask import Blueprint, Response, redirect, request
 
 from app.history.errors import NoHistory
 from app.history.volume import MONTH_DAYS
 from app.maps.recorded import type_name
 from app.timeline.forecast import Forecast, forecasts
-from app.web import arguments
+from app.web import arguments, gate
 from app.web.backend import Backend
 from app.web.recorder_strip import strip
 from app.web.rendering import as_response, page_or_fragment
@@ -64,7 +64,7 @@ def blueprint(backend: Backend) -> Blueprint:
         text = arguments.typed("rules", MOST_RULES_CHARS).replace("\r\n", "\n")
         try:
             if request.form.get("step") == "save":
-                recorder.rules(text, author=g.session.user)
+                recorder.rules(gate.credential(), text)
                 return as_response(redirect(PATH, code=HTTPStatus.SEE_OTHER))
             return _page(backend, recorder.schedule(text), tried=text)
         except Declined as refusal:

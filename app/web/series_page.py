@@ -7,7 +7,7 @@ from dataclasses import replace
 from http import HTTPStatus
 from typing import Any
 
-from flask import Blueprint, Response, g, redirect, request
+from flask import Blueprint, Response, redirect, request
 
 from app.history.series import SeriesFacts
 from app.history.snapshots import Kept
@@ -72,7 +72,7 @@ def blueprint(backend: Backend) -> Blueprint:
         with open_map(backend.client, backend.btfs, number):  # one that is not there is told of at once
             pass
         label = arguments.typed("label").strip()
-        job = backend.past.recorder.take((number,), trigger="manual", author=g.session.user, label=label)
+        job = backend.past.recorder.take(gate.credential(), (number,), trigger="manual", label=label)
         if gate.is_htmx(request):
             return job_page(backend, job)
         return as_response(redirect(f"/snapshots/jobs/{job.id}", code=HTTPStatus.SEE_OTHER))

@@ -60,7 +60,7 @@ def blueprint(backend: Backend) -> Blueprint:
     def label(ref: str) -> Response:
         needs_recorder(backend)
         kept = backend.past.timeline().history.snapshot(ref)
-        backend.past.recorder.label(kept.ref, arguments.typed("label", MOST_LABEL).strip())
+        backend.past.recorder.label(gate.credential(), kept.ref, arguments.typed("label", MOST_LABEL).strip())
         return as_response(redirect(_back(f"/snapshots/{kept.ref}"), code=HTTPStatus.SEE_OTHER))
 
     @bp.get("/snapshots/<ref>/delete")
@@ -74,7 +74,7 @@ def blueprint(backend: Backend) -> Blueprint:
         kept = backend.past.timeline().history.snapshot(ref)
         if arguments.typed("word").strip() != kept.ref:
             return _confirm(backend, kept, BadField(f"to delete it, type {kept.ref}", "word"))
-        backend.past.recorder.forget((kept.ref,))
+        backend.past.recorder.forget(gate.credential(), (kept.ref,))
         return as_response(redirect(f"/series/{kept.series_id}", code=HTTPStatus.SEE_OTHER))
 
     return bp

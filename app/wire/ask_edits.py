@@ -56,6 +56,10 @@ class AskingEdits(Asking):
         """One audit record with what belongs to it. raises NotThere"""
         return self._plain(Verb.RECORD, audit.AskRecord(credential, number), audit.RecordGroup)
 
+    def history(self, question: audit.AskHistory) -> str:
+        """Have a change of the history recorded, before it is done: the name of who wants it. raises NotAllowed, CannotRecord"""
+        return self._plain(Verb.HISTORY, question, audit.Author).user
+
     def verify(self, credential: Credential) -> audit.Verdict:
         """Walk the chain of the audit log."""
         return self._plain(Verb.VERIFY, audit.AskVerify(credential), audit.Verdict)

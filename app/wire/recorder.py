@@ -1,7 +1,7 @@
 """What can be asked of the recorder, the only writer of the history: over a socket of its own, in the frames of the broker's.
 
-Whoever asks is told by the uid that the kernel vouches for: root, or the web. The web says which person it was; that is
-noted with the snapshot, and is no proof of anything.
+Which process asks is told by the uid that the kernel vouches for: root, or the web. What changes the history goes with the
+credential of the person who wants it: the recorder has the broker look at it, and write down what is about to be done.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import TypeVar
 
 import msgspec
 
+from app.wire.accounts import Credential
 from app.wire.asking import Asking
 from app.wire.bodies import AskNothing, Body, ObjectId
 from app.wire.connection import SocketTransport
@@ -45,8 +46,8 @@ class AskTake(Body, frozen=True):
     map_ids: tuple[ObjectId, ...]
     trigger: str
     """`manual` or `pre-edit`."""
-    author: str
     label: str
+    credential: Credential
 
 
 class AskJob(Body, frozen=True):
@@ -60,12 +61,14 @@ class AskLabel(Body, frozen=True):
 
     ref: str
     label: str
+    credential: Credential
 
 
 class AskForget(Body, frozen=True):
     """Delete snapshots."""
 
     refs: tuple[str, ...]
+    credential: Credential
 
 
 class AskIgnore(Body, frozen=True):
@@ -73,12 +76,14 @@ class AskIgnore(Body, frozen=True):
 
     series_id: int
     patterns: tuple[str, ...]
+    credential: Credential
 
 
 class AskImport(Body, frozen=True):
     """Take in a file of snapshots that lies in the recorder's own folder; it is removed afterwards."""
 
     name: str
+    credential: Credential
 
 
 class AskSchedule(Body, frozen=True):
@@ -94,7 +99,7 @@ class AskRules(Body, frozen=True):
     """Record by these rules, in TOML, from now on."""
 
     rules: str
-    author: str
+    credential: Credential
 
 
 class JobFacts(Body, frozen=True):
@@ -208,7 +213,7 @@ TASKS: dict[IntEnum, Shape] = {
 }
 ONCE = frozenset(Task) - {Task.JOB, Task.STATE, Task.SCHEDULE}
 MOST_BYTES = {
-    Task.TAKE: 32_768, Task.FORGET: 32_768, Task.IGNORE: 16_384, Task.LABEL: 2_048, Task.IMPORT: 1_024, Task.SCHEDULE: 49_152,
+    Task.TAKE: 32_768, Task.FORGET: 32_768, Task.IGNORE: 16_384, Task.LABEL: 4_096, Task.IMPORT: 4_096, Task.SCHEDULE: 49_152,
     Task.RULES: 49_152,
 }  # fmt: skip
 """Of a question's body; 64 for all others."""
@@ -217,33 +222,33 @@ MOST_BYTES = {
 class RecorderClient(Asking):
     """Asks the recorder. Safe to share between threads; usable as a context manager. Each method raises WireError ones."""
 
-    def take(self, map_ids: tuple[int, ...], *, trigger: str, author: str, label: str = "") -> JobFacts:
+    def take(self, credential: Credential, map_ids: tuple[int, ...], *, trigger: str, label: str = "") -> JobFacts:
         """Begin snapshots."""
-        return self._ask(Task.TAKE, AskTake(map_ids, trigger, author, label), JobFacts)
+        return self._ask(Task.TAKE, AskTake(map_ids, trigger, label, credential), JobFacts)
 
     def job(self, number: int) -> JobFacts:
         """How far work is. raises NotThere"""
         return self._ask(Task.JOB, AskJob(number), JobFacts)
 
-    def label(self, ref: str, label: str) -> None:
+    def label(self, credential: Credential, ref: str, label: str) -> None:
         """Give a snapshot a label. raises NotThere"""
-        self._ask(Task.LABEL, AskLabel(ref, label), Done)
+        self._ask(Task.LABEL, AskLabel(ref, label, credential), Done)
 
-    def forget(self, refs: tuple[str, ...]) -> int:
-        """Delete snapshots: how many there were."""
-        return self._ask(Task.FORGET, AskForget(refs), Done).count
+    def forget(self, credential: Credential, refs: tuple[str, ...]) -> int:
+        """Delete snapshots: how many there were. raises NotThere"""
+        return self._ask(Task.FORGET, AskForget(refs, credential), Done).count
 
-    def ignore(self, series_id: int, patterns: tuple[str, ...]) -> None:
+    def ignore(self, credential: Credential, series_id: int, patterns: tuple[str, ...]) -> None:
         """Set what comparisons of a map leave out. raises NotThere"""
-        self._ask(Task.IGNORE, AskIgnore(series_id, patterns), Done)
+        self._ask(Task.IGNORE, AskIgnore(series_id, patterns, credential), Done)
 
     def state(self) -> RecorderFacts:
         """How it is."""
         return self._ask(Task.STATE, AskNothing(), RecorderFacts)
 
-    def import_file(self, name: str) -> JobFacts:
+    def import_file(self, credential: Credential, name: str) -> JobFacts:
         """Begin to take in a file of its folder."""
-        return self._ask(Task.IMPORT, AskImport(name), JobFacts)
+        return self._ask(Task.IMPORT, AskImport(name, credential), JobFacts)
 
     def tidy(self) -> JobFacts:
         """Thin and collect now."""
@@ -260,9 +265,9 @@ class RecorderClient(Asking):
             maps += more
         return msgspec.structs.replace(found, maps=tuple(maps))
 
-    def rules(self, text: str, *, author: str) -> int:
+    def rules(self, credential: Credential, text: str) -> int:
         """Record by other rules from now on: how many there are. raises Declined"""
-        return self._ask(Task.RULES, AskRules(text, author), Done).count
+        return self._ask(Task.RULES, AskRules(text, credential), Done).count
 
     def _ask(self, task: Task, question: Body, wanted: type[_Answer]) -> _Answer:
         try:

@@ -160,6 +160,25 @@ class RecordGroup(Body, frozen=True):
     undone_by: tuple[int, ...]
 
 
+class AskHistory(Body, frozen=True):
+    """Somebody wants the history changed: may they, and who are they? It stands in the log before it is done."""
+
+    credential: Credential
+    change: str
+    """`take`, `label`, `forget`, `ignore`, `rules`, `import`, `restore`."""
+    detail: str
+    by_root: bool = False
+    """A process of the host's root asked the recorder, without a session; believed of the recorder alone."""
+    pid: int = 0
+    """Of that process."""
+
+
+class Author(Body, frozen=True):
+    """Whose session it is."""
+
+    user: str
+
+
 class AskVerify(Body, frozen=True):
     """Walk the whole chain."""
 

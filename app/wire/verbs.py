@@ -56,6 +56,7 @@ class Verb(IntEnum):
     PLANS = 43
     PLAN_STEP = 44
     HIDDEN = 45
+    HISTORY = 46
 
 
 ONCE = (
@@ -120,4 +121,5 @@ SHAPES: dict[Verb, Shape] = {
     Verb.PLANS: Shape(edits.AskPlans, edits.Plans),
     Verb.PLAN_STEP: Shape(edits.AskPlanStep, edits.PlanFacts),
     Verb.HIDDEN: Shape(edits.AskHidden, edits.Hidden),
+    Verb.HISTORY: Shape(records.AskHistory, records.Author),
 }

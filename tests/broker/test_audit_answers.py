@@ -10,11 +10,12 @@ import pytest
 
 from app.broker.audit.files import verify_files
 from app.broker.audit.log import Audit
+from app.errors import AppError
 from app.wire.accounts import Credential
 from app.wire.ask import Client
 from app.wire.connection import connect
 from app.wire.errors import BrokerClosed, CannotRecord, NotAllowed, NotThere, SessionOver
-from app.wire.records import AskRecords
+from app.wire.records import AskHistory, AskRecords
 from tests.broker.auditing import intent
 from tests.broker.conftest import RECORDER_UID, WEB_UID, Running, as_account, start
 
@@ -100,6 +101,62 @@ def test_t10_the_recorder_may_not_even_ask(broker: Running) -> None:
         return "answered"
 
     assert as_account(RECORDER_UID, ask) == "closed"
+
+
+def changes(client: Client) -> list[tuple[str, str, str]]:
+    """(code, user, detail) of the newest records of the history, newest first."""
+    found = client.records(AskRecords(ROOT, code="history.", limit=2)).records
+    return [(each.record.code, each.record.actor.user, each.record.detail) for each in found]
+
+
+def test_the_recorder_has_changes_recorded_for_whoever_wants_them(
+    broker: Running, client: Client, people: None
+) -> None:
+    admin, viewer = session_of(client, "admin"), session_of(client, "viewer")
+
+    def ask() -> list[str]:
+        found = []
+        with connect(broker.settings.socket) as recorder:
+            for question in (
+                AskHistory(admin, "forget", "s1 of flows"),
+                AskHistory(admin, "take", "is told of by the snapshot itself"),
+                AskHistory(viewer, "label", "s1 of flows: mine"),
+                AskHistory(Credential(), "forget", "s2 of flows"),
+                AskHistory(Credential("forged"), "forget", "s2 of flows"),
+                AskHistory(Credential(), "forget", "s3 of flows", by_root=True, pid=4711),
+                AskHistory(Credential(), "everything", "", by_root=True),
+            ):
+                try:
+                    found.append(recorder.history(question))
+                except AppError as refusal:
+                    found.append(type(refusal).__name__)
+        return found
+
+    assert as_account(RECORDER_UID, ask) == [
+        "admin-of-audit", "admin-of-audit", "NotAllowed", "SessionOver", "SessionOver", "root", "BadField",
+    ]  # fmt: skip
+    assert changes(client) == [
+        ("history.forget", "root", "s3 of flows"),
+        ("history.refused", "viewer-of-audit", "label: viewer-of-audit is a viewer; this takes admin or editor"),
+    ]
+    (forgotten,) = client.records(AskRecords(ROOT, code="history.forget", user="admin-of-audit")).records
+    assert forgotten.record.detail == "s1 of flows"
+    by_root = client.records(AskRecords(ROOT, code="history.forget", limit=1)).records[0].record.actor
+    assert (by_root.uid, by_root.pid, by_root.how) == (0, 4711, "root")
+
+
+def test_t10_a_taken_over_web_has_nothing_recorded_of_the_history(
+    broker: Running, client: Client, people: None
+) -> None:
+    def ask() -> str:
+        try:
+            with connect(broker.settings.socket) as web:
+                web.history(AskHistory(Credential(), "forget", "s1", by_root=True))
+        except BrokerClosed:
+            return "closed"
+        return "answered"
+
+    assert as_account(WEB_UID, ask) == "closed"
 
 
 def test_t10_the_files_are_closed_to_the_web(broker: Running) -> None:

@@ -251,6 +251,10 @@ def test_the_recorder_takes_labels_deletes_and_compares(service: Service) -> Non
         (one,) = service.run("diff", first, map_id, "--json").document["changed"]
         assert {each["path"] for each in one["fields"]} == {"value.comm"}
         assert service.run("snapshot", "delete", second).text == "1 snapshot deleted\n"
+        told = [each for each in service.run("audit", "--json").document if each["code"].startswith("history.")]
+        assert [each["code"] for each in told] == ["history.forget", "history.ignore", "history.label"]
+        assert {each["user"] for each in told} == {"root"}
+        assert told[0]["detail"].startswith(f"{second} of cli_beside")
         listed = service.run("snapshots", map_id, "--json").document
         assert (first, "good") in {(each["ref"], each["label"]) for each in listed}
 

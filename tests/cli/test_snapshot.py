@@ -295,6 +295,11 @@ def test_labels_and_deletions(within: Within) -> None:
         assert within.done("snapshot", "delete", "s1", "s3", "s1").text == "2 snapshots deleted\n"
         (left,) = within.done("snapshots", "--json").document
     assert (left["ref"], left["label"]) == ("s2", "known good")
+    told = [each for each in within.done("audit", "--json").document if each["code"].startswith("history.")]
+    assert [(each["code"], each["user"]) for each in told] == [
+        ("history.forget", "root"), ("history.label", "root"), ("history.label", "root"), ("history.label", "root"),
+    ]  # fmt: skip
+    assert told[0]["detail"].startswith("s1, s3 of ")
 
 
 def test_only_one_writes_and_reading_goes_on(within: Within) -> None:

@@ -12,11 +12,17 @@ from app.broker.local import client as local_client
 from app.history.snapshots import Kept
 from app.recorder.jobs import Jobs
 from app.recorder.record import Recorder
+from app.recorder.vouching import By
 from app.settings import Settings
 from app.timeline import place
 from app.timeline.kept_layout import boot_id
+from app.wire.accounts import Credential
 from app.wire.ask import Client
+from app.wire.records import AskRecords
 
+CLI = Credential(source="cli")
+ROOT = By(0, 4711)
+"""A command of root's, as the recorder's socket tells of it."""
 REAL_S = 1_800_000_000.0
 
 
@@ -44,6 +50,11 @@ class Bench:
         if known is None:
             return []
         return self.recorder.writer.snapshots(series_id=known.series.id)[::-1]
+
+    def recorded(self) -> list[tuple[str, str, str]]:
+        """(code, user, detail) of the audit log's records of the history, oldest first."""
+        found = self.recorder.client.records(AskRecords(CLI, code="history.")).records
+        return [(each.record.code, each.record.actor.user, each.record.detail) for each in found][::-1]
 
 
 @pytest.fixture

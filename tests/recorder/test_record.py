@@ -24,9 +24,9 @@ from app.uapi.enums import BpfMapType
 from app.uapi.objects import map_info
 from app.uapi.syscall import MapSpec
 from app.wire import recorder as wire
-from app.wire.errors import Declined, NotThere
+from app.wire.errors import CannotRecord, Declined, NotThere
 from tests.livemaps import HUGE_TRIE, live_map, u32, u64
-from tests.recorder.conftest import Bench
+from tests.recorder.conftest import CLI, ROOT, Bench
 
 pytestmark = pytest.mark.kernel
 
@@ -103,7 +103,7 @@ def test_what_is_read_at_once_of_one_map_is_bounded_and_told(bench: Bench) -> No
         looked_s = bench.recorder.maps[map_id].looked_s
         bench.minute()
         assert bench.recorder.maps[map_id].looked_s == looked_s  # not 16 MiB every minute for nothing
-        bench.jobs.take(wire.AskTake((map_id,), "manual", "", ""))
+        bench.jobs.take(wire.AskTake((map_id,), "manual", "", CLI), ROOT)
         bench.minute()
         (kept,) = bench.snapshots(map_id)
         assert (kept.completeness, bench.recorder.writer.counts([kept.root_id])[kept.root_id]) == ("capped", 4)
@@ -268,18 +268,35 @@ def test_jobs_take_label_ignore_and_delete(bench: Bench) -> None:
     jobs = bench.jobs
     with live_map(SPEC, [(u32(1), u64(1))]) as fd:
         map_id = map_info(fd).id
-        asked = jobs.take(wire.AskTake((map_id, 4_000_000_000), "manual", "ann", "before the deploy"))
+        asked = jobs.take(wire.AskTake((map_id, 4_000_000_000), "manual", "before the deploy", CLI), ROOT)
         assert asked.state == "waiting"
         bench.minute()
-        done = jobs.job(wire.AskJob(asked.id))
+        done = jobs.job(wire.AskJob(asked.id), ROOT)
         assert (done.state, done.done, done.total, len(done.refs)) == ("done", 2, 2, 1)
         assert "no map #4000000000" in done.problems[0]
         kept = bench.recorder.writer.snapshot(done.refs[0])
-        assert (kept.author, kept.label, kept.trigger) == ("ann", "before the deploy", "manual")
+        assert (kept.author, kept.label, kept.trigger) == ("root", "before the deploy", "manual")
     with pytest.raises(NotThere):
-        jobs.job(wire.AskJob(999))
+        jobs.job(wire.AskJob(999), ROOT)
     with pytest.raises(Declined, match="manual or pre-edit"):
-        jobs.take(wire.AskTake((1,), "schedule", "", ""))
+        jobs.take(wire.AskTake((1,), "schedule", "", CLI), ROOT)
+
+
+def test_nothing_is_deleted_that_cannot_be_recorded(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    with live_map(SPEC, [(u32(1), u64(1))]) as fd:
+        bench.minute()
+        kept = bench.snapshots(map_info(fd).id)[0]
+
+    def full(_question: object) -> str:
+        raise CannotRecord("the audit log cannot be written (disk full)")
+
+    monkeypatch.setattr(bench.recorder.client, "history", full)
+    thread = threading.Thread(target=lambda: [bench.jobs.arrived.wait(10), bench.jobs.work()])
+    thread.start()
+    with pytest.raises(CannotRecord):
+        bench.jobs.forget(wire.AskForget((kept.ref,), CLI), ROOT)
+    thread.join()
+    assert bench.recorder.writer.snapshot(kept.ref).ref == kept.ref
 
 
 def test_answers_that_wait_for_the_writing_thread(bench: Bench) -> None:
@@ -297,14 +314,19 @@ def test_answers_that_wait_for_the_writing_thread(bench: Bench) -> None:
     thread = threading.Thread(target=work)
     thread.start()
     try:
-        jobs.label(wire.AskLabel(kept.ref, "keep"))
+        jobs.label(wire.AskLabel(kept.ref, "keep", CLI), ROOT)
         assert writer.snapshot(kept.ref).label == "keep"
-        jobs.ignore(wire.AskIgnore(kept.series_id, ("value.packets",)))
+        jobs.ignore(wire.AskIgnore(kept.series_id, ("value.packets",), CLI), ROOT)
         assert settings_of(writer.one_series(kept.series_id)).ignore == ("value.packets",)
         with pytest.raises(NotThere, match="there is no snapshot s99999"):
-            jobs.label(wire.AskLabel("s99999", "x"))
-        assert jobs.forget(wire.AskForget((kept.ref,))).count == 1
+            jobs.label(wire.AskLabel("s99999", "x", CLI), ROOT)
+        assert jobs.forget(wire.AskForget((kept.ref,), CLI), ROOT).count == 1
         assert writer.snapshots() == []
+        assert bench.recorded() == [
+            ("history.label", "root", f"{kept.ref} of rec_flows (hash): keep"),
+            ("history.ignore", "root", "rec_flows (hash): value.packets"),
+            ("history.forget", "root", f"{kept.ref} of rec_flows (hash)"),
+        ]
     finally:
         stop.set()
         thread.join()

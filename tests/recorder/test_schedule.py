@@ -14,7 +14,7 @@ from app.wire import recorder as wire
 from app.wire.errors import Declined
 from app.wire.recorder import Paced
 from tests.livemaps import live_map, u32, u64
-from tests.recorder.conftest import Bench
+from tests.recorder.conftest import CLI, ROOT, Bench
 from tests.recorder.test_record import SPEC
 
 pytestmark = pytest.mark.kernel
@@ -23,13 +23,13 @@ SLOWER = '[[rule]]\nmaps = ["rec_flows"]\nevery = "5m"\n'
 
 
 def told(bench: Bench, rules: str | None = None) -> dict[int, Paced]:
-    found = bench.jobs.schedule(wire.AskSchedule(0, rules))
+    found = bench.jobs.schedule(wire.AskSchedule(0, rules), ROOT)
     return {each.map_id: each for each in found.maps}
 
 
 def set_rules(bench: Bench, text: str) -> None:
     """As the page does, by the thread that writes."""
-    schedule.set_rules(bench.recorder, wire.AskRules(text, "olga"))
+    schedule.set_rules(bench.recorder, wire.AskRules(text, CLI), ROOT)
 
 
 def test_rules_are_tried_without_effect_and_heeded_once_they_are_set(bench: Bench) -> None:
@@ -64,13 +64,13 @@ def test_a_file_counts_for_more(bench: Bench) -> None:
     file = bench.recorder.settings.within(bench.recorder.settings.record_rules)
     file.write_text('[[rule]]\nevery = "2m"\n')
     bench.minute()
-    found = bench.jobs.schedule(wire.AskSchedule(0, None))
+    found = bench.jobs.schedule(wire.AskSchedule(0, None), ROOT)
     assert (found.source, found.told, found.rules) == ("file", f"1 rule of {file}", file.read_text())
     with pytest.raises(Declined, match="change that file"):
         set_rules(bench, "")
     file.unlink()
     bench.minute()
-    assert bench.jobs.schedule(wire.AskSchedule(0, None)).rules == SLOWER
+    assert bench.jobs.schedule(wire.AskSchedule(0, None), ROOT).rules == SLOWER
 
 
 @pytest.mark.parametrize(
@@ -86,6 +86,13 @@ def test_bad_rules_are_neither_tried_nor_set(bench: Bench, text: str, said: str)
     with pytest.raises(Declined, match=said):
         set_rules(bench, text)
     assert bench.recorder.writer.fact(note_of("here")) is None
+
+
+def test_who_set_rules_and_which_stands_in_the_audit_log(bench: Bench) -> None:
+    set_rules(bench, SLOWER)
+    with pytest.raises(Declined):
+        set_rules(bench, "nonsense")
+    assert bench.recorded() == [("history.rules", "root", f"1: {SLOWER}")]
 
 
 def test_damaged_rules_count_as_none_and_are_told(bench: Bench) -> None:
@@ -104,6 +111,6 @@ def test_many_maps_come_in_parts(bench: Bench, monkeypatch: pytest.MonkeyPatch) 
     with live_map(array) as one, live_map(array) as two, live_map(array) as three:
         bench.minute()
         ids = sorted(map_info(fd).id for fd in (one, two, three))
-        parts = [bench.jobs.schedule(wire.AskSchedule(first, None)) for first in (0, 2, 3)]
+        parts = [bench.jobs.schedule(wire.AskSchedule(first, None), ROOT) for first in (0, 2, 3)]
         assert [[each.map_id for each in part.maps] for part in parts] == [ids[:2], ids[2:], []]
         assert {part.total for part in parts} == {3}

@@ -62,10 +62,18 @@ class Recorded:
         assert kept is not None
         return kept.ref
 
-    def take_asked(self, map_ids: tuple[int, ...], *, trigger: str, author: str, label: str = "") -> JobFacts:
+    def take_asked(
+        self, credential: Credential, map_ids: tuple[int, ...], *, trigger: str, label: str = ""
+    ) -> JobFacts:
         """Snapshots that pages ask for, at once: what the recorder does when it is asked to."""
+        assert credential.session, trigger
         refs = tuple(self.take(map_id, label=label) for map_id in map_ids)
         return JobFacts(id=1, state="done", done=len(refs), total=len(refs), doing="", refs=refs, problems=())
+
+    def ignore_asked(self, credential: Credential, series_id: int, patterns: tuple[str, ...]) -> None:
+        """The same as a page asks for it."""
+        assert credential.session
+        self.ignore(series_id, patterns)
 
     def ignore(self, series_id: int, patterns: tuple[str, ...]) -> None:
         """Set what comparisons of a map leave out: what the recorder does when it is asked to."""
@@ -105,7 +113,7 @@ def recorded(folder: Path, policy: str = "") -> Iterator[Recorded]:
             for role in ("viewer", "editor", "auditor"):
                 client.user_add(Credential(), role, role, PASSWORD)
             made = Recorded(settings, client, writer)
-            recorder = mock.Mock(ignore=made.ignore, take=made.take_asked)
+            recorder = mock.Mock(ignore=made.ignore_asked, take=made.take_asked)
             with mock.patch("app.web.past.connect", return_value=recorder):
                 made.app = create_app(settings, client)
             yield made

@@ -24,6 +24,7 @@ from app.settings import Settings
 from app.timeline import place
 from app.timeline.kept_layout import boot_id
 from app.web.factory import create_app
+from app.wire.accounts import Credential
 from app.wire.ask import Client
 from app.wire.recorder import connect
 from tests.web.conftest import PASSWORD, LocalClient, browser
@@ -58,10 +59,10 @@ class Recording:
     recorder: Recorder
     settings: Settings
 
-    def take(self, *map_ids: int, trigger: str = "manual", author: str = "root", label: str = "") -> list[str]:
+    def take(self, *map_ids: int, trigger: str = "manual", label: str = "") -> list[str]:
         """Snapshots of some maps: their references."""
         with connect(self.settings.recorder_socket) as client:
-            job = client.take(map_ids, trigger=trigger, author=author, label=label)
+            job = client.take(Credential(), map_ids, trigger=trigger, label=label)
             until_s = time.monotonic() + 20
             while job.state != "done" and time.monotonic() < until_s:
                 time.sleep(0.005)

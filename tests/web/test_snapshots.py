@@ -19,10 +19,14 @@ from app.settings import Settings
 from app.uapi import objects
 from app.uapi.enums import BpfMapType
 from app.uapi.syscall import MapSpec, map_delete, map_update
+from app.web.cookies import session_name
 from app.web.factory import create_app
-from app.wire.recorder import RecorderClient, RecorderFacts, Stretch
+from app.wire.accounts import Credential
+from app.wire.errors import NotAllowed
+from app.wire.recorder import RecorderClient, RecorderFacts, Stretch, connect
 from tests.columns import kernel_maps
 from tests.livemaps import live_map, u32
+from tests.waiting import eventually
 from tests.web.conftest import LocalClient, browser
 from tests.web.recording import Recording, app, editor, person, recorder
 
@@ -84,7 +88,7 @@ def test_without_a_history_the_page_says_what_to_do(app: Flask) -> None:
 def test_snapshots_are_listed_and_found(blob: bytes, recorder: Recording, editor: LocalClient) -> None:
     with rules(blob) as (_, one), rules(blob, "web_other") as (_, other):
         first = recorder.take(one, other)
-        (last,) = recorder.take(one, label="before <the> upgrade", author="editor")
+        (last,) = recorder.take(one, label="before <the> upgrade")
         page = editor.get("/snapshots").text
         assert shown(page) == [last, *reversed(first)]
         assert "before &lt;the&gt; upgrade" in page
@@ -220,6 +224,24 @@ def test_a_snapshot_is_deleted_when_its_name_is_typed(blob: bytes, app: Flask, r
         assert person(app, "editor").submit(f"/snapshots/{ref}/delete", word=ref).status_code == 403
         assert admin.submit(f"/snapshots/{ref}/delete", word=ref).status_code == 303
         assert admin.get(f"/snapshots/{ref}").status_code == 404
+    page = person(app, "auditor").get("/audit?kind=history").text
+    assert "snapshots deleted" in page
+    assert re.findall(r"\bs1 of web_\w+ \(hash\)", page)
+    assert ">admin<" in re.sub(r"\s+", "", page)
+
+
+def test_the_role_counts_also_where_no_page_asks(
+    blob: bytes, app: Flask, recorder: Recording, settings: Settings
+) -> None:
+    """A web that was taken over asks the recorder without its own pages' leave."""
+    session = Credential(session=person(app, "editor").value(session_name(settings)))
+    with rules(blob) as (_, map_id), connect(settings.recorder_socket) as asking:
+        (ref,) = recorder.take(map_id)
+        with pytest.raises(NotAllowed, match="editor is an editor; this takes admin"):
+            asking.forget(session, (ref,))
+        assert person(app, "viewer").get(f"/snapshots/{ref}").status_code == 200
+    page = person(app, "auditor").get("/audit?kind=history").text
+    assert "change of the history refused" in page
 
 
 def test_chosen_snapshots_are_one_file_that_opens(
@@ -316,12 +338,17 @@ def test_a_snapshot_now(blob: bytes, app: Flask, recorder: Recording, editor: Lo
         assert f'action="/maps/{map_id}/snapshots"' not in person(app, "viewer").get(f"/maps/{map_id}").text
         begun = editor.submit(f"/maps/{map_id}/snapshots")
         assert begun.status_code == 303
-        for _ in range(200):
+
+        def taken() -> bool:
             page = editor.get(begun.location).text
             if "Taken:" in page:
-                break
+                return True
             assert f'hx-get="{begun.location}" hx-trigger="every 1s"' in page
             assert f'content="1;url={begun.location}?polled=1"' in page
+            return False
+
+        assert eventually(taken, 20)
+        page = editor.get(begun.location).text
         assert '<a href="/snapshots/s1">s1</a>' in page
         assert "hx-trigger" not in page[page.index('id="job"') :].partition("</div>")[0]
         assert "editor" in editor.get("/snapshots/s1").text
@@ -337,11 +364,8 @@ def test_a_snapshot_now(blob: bytes, app: Flask, recorder: Recording, editor: Lo
 def test_what_cannot_be_kept_says_why(app: Flask, recorder: Recording, editor: LocalClient) -> None:
     with live_map(MapSpec(type=BpfMapType.RINGBUF, key_size=0, value_size=0, max_entries=4096, name=b"web_ring")) as fd:
         begun = editor.submit(f"/maps/{objects.map_info(fd).id}/snapshots")
-        for _ in range(200):
-            page = editor.get(begun.location).text
-            if "no snapshot can be taken" in page:
-                break
-        assert "its records pass through" in page
+        assert eventually(lambda: "no snapshot can be taken" in editor.get(begun.location).text, 20)
+        assert "its records pass through" in editor.get(begun.location).text
 
 
 def test_nobody_records(blob: bytes, editor: LocalClient) -> None:

@@ -17,11 +17,11 @@ BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 TEXT = 300
 
 
-def note(host: Host, code: str, actor: ActorFacts, detail: str = "") -> None:
-    """Write one record. raises CannotRecord"""
+def note(host: Host, code: str, actor: ActorFacts, detail: str = "", *, most: int = TEXT) -> None:
+    """Write one record, with so many characters of its detail at most. raises CannotRecord"""
     host.desk.audit.note(
         AuditRecord(
-            at_ns=time.time_ns(), boot_id=BOOT_ID.read_text().strip(), code=code, actor=actor, detail=detail[:TEXT]
+            at_ns=time.time_ns(), boot_id=BOOT_ID.read_text().strip(), code=code, actor=actor, detail=detail[:most]
         )
     )
 

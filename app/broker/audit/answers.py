@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-from app.broker.accounts.actor import READERS_OF_AUDIT
+from app.broker.accounts import events
+from app.broker.accounts.actor import EDITORS, READERS_OF_AUDIT
 from app.broker.host import Host, Reply
-from app.broker.peers import Asker
+from app.broker.peers import Asker, Peer
 from app.wire.accounts import Credential
-from app.wire.errors import NotAllowed
-from app.wire.records import AskRecord, AskRecords, AskVerify
+from app.wire.errors import BadField, NotAllowed
+from app.wire.records import AskHistory, AskRecord, AskRecords, AskVerify, Author
+
+_ADMIN = frozenset({"admin"})
+_HISTORY = {
+    "take": EDITORS, "label": EDITORS, "ignore": EDITORS, "forget": _ADMIN, "rules": _ADMIN, "import": _ADMIN, "restore": _ADMIN,
+}  # fmt: skip
+"""Change of the history → roles that may."""
+_DETAIL = 16_000
+_UNTOLD = frozenset({"take"})
+"""Takes nothing away, and says by itself who asked for it."""
 
 
 def answer_records(host: Host, question: AskRecords, asker: Asker) -> Reply:
@@ -26,6 +36,24 @@ def answer_verify(host: Host, question: AskVerify, asker: Asker) -> Reply:
     """Walk the chain. raises SessionOver, NotAllowed"""
     _reader(host, question.credential, asker)
     return Reply(host.desk.audit.verify())
+
+
+def answer_history(host: Host, question: AskHistory, asker: Asker) -> Reply:
+    """Write down what is about to be done to the history, and say for whom. raises SessionOver, NotAllowed, CannotRecord"""
+    if question.change not in _HISTORY:
+        raise BadField(f"the history is not changed by {question.change[:20]!r}", "change")
+    if question.by_root and Peer.RECORDER in asker.peer:
+        asker = Asker(Peer.ROOT, 0, question.pid)
+    keeper = host.desk.accounts
+    actor = keeper.authorise(asker, question.credential)
+    try:
+        keeper.must_be(actor, _HISTORY[question.change])
+    except NotAllowed as refusal:
+        events.note_if_possible(host, "history.refused", actor.facts(), f"{question.change}: {refusal}")
+        raise
+    if question.change not in _UNTOLD:
+        events.note(host, f"history.{question.change}", actor.facts(), question.detail, most=_DETAIL)
+    return Reply(Author(actor.user))
 
 
 def _reader(host: Host, credential: Credential, asker: Asker) -> None:
