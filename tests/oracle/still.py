@@ -62,11 +62,18 @@ def _elsewhere() -> set[int]:
         if not process.name.isdecimal() or int(process.name) == os.getpid():
             continue
         with contextlib.suppress(OSError):
-            if not _TESTING.search((process / "cmdline").read_bytes()):
-                continue
-            for descriptor in (process / "fdinfo").iterdir():
-                with contextlib.suppress(OSError):
-                    found |= {int(number) for number in _MAP_ID.findall(descriptor.read_text())}
+            if _TESTING.search((process / "cmdline").read_bytes()):
+                found |= _open_in(process)
+    return found
+
+
+def _open_in(process: Path) -> set[int]:
+    """Maps that a process (its folder below /proc) has open."""
+    found: set[int] = set()
+    with contextlib.suppress(OSError):
+        for descriptor in (process / "fdinfo").iterdir():
+            with contextlib.suppress(OSError):
+                found |= {int(number) for number in _MAP_ID.findall(descriptor.read_text())}
     return found
 
 
@@ -88,17 +95,17 @@ def hold(wanted: Callable[[], set[int]]) -> Iterator[list[Held]]:
 @contextlib.contextmanager
 def maps_of(command: Sequence[str], *, run_s: float, at_least: int = 1) -> Iterator[list[Held]]:
     """The maps that a program makes, after it ran for a while and was killed."""
-    before = map_ids()
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
+    opened = Path("/proc") / str(process.pid)
     try:
         deadline = time.monotonic() + 15
-        while len(map_ids() - before) < at_least:
+        while len(_open_in(opened)) < at_least:
             if process.poll() is not None or time.monotonic() > deadline:
                 output = process.stdout.read1().decode() if process.stdout else ""
                 raise AssertionError(f"{command[0]} made no maps, status {process.poll()}: {output[-400:]}")
             time.sleep(0.1)
         time.sleep(run_s)
-        with hold(lambda: map_ids() - before) as held:
+        with hold(lambda: _open_in(opened)) as held:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
             _settle()
