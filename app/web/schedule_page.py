@@ -68,6 +68,8 @@ def blueprint(backend: Backend) -> Blueprint:
                 return as_response(redirect(PATH, code=HTTPStatus.SEE_OTHER))
             return _page(backend, recorder.schedule(text), tried=text)
         except Declined as refusal:
+            if type(refusal) is not Declined:  # not the rules are what is wrong
+                raise
             response = _page(backend, recorder.schedule(), tried=text, problem=str(refusal))
             response.status_code = HTTPStatus.UNPROCESSABLE_ENTITY
             return response

@@ -305,7 +305,7 @@ FRAMES = 1_000_000
 @pytest.mark.timeout(900)
 def test_t12_a_million_random_frames_neither_stop_nor_swell_the_broker_nor_edit(editing: Running, map_fd: int) -> None:
     """As root, whom the broker lets ask everything: frames of noise, and good ones with some bytes turned."""
-    before = field(map_fd)
+    before, began_s = field(map_fd), time.monotonic()
     with connect(editing.settings.socket) as client:
         of = identity(client, map_fd)
     senders = [
@@ -347,4 +347,5 @@ def test_t12_a_million_random_frames_neither_stop_nor_swell_the_broker_nor_edit(
         assert client.hello().pid == editing.pid
         assert client.verify(ROOT).ok
         assert client.records(AskRecords(ROOT, code="map.")).records == ()
-    assert editing.log.stat().st_size < 4 << 20, "strangers can fill the log"
+    minutes = (time.monotonic() - began_s) / 60
+    assert editing.log.stat().st_size < (minutes + 2) * (400 << 10), "strangers can fill the log"

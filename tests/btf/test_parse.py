@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 from pathlib import Path
-from time import perf_counter
 from typing import Any
 
 import pytest
@@ -317,23 +316,13 @@ def test_both_byte_orders_give_the_same_types() -> None:
 
 
 @pytest.mark.kernel
-def test_vmlinux_is_indexed_in_well_under_100_ms() -> None:
-    data = VMLINUX.read_bytes()
-    times = []
-    for _ in range(5):
-        start = perf_counter()
-        parse(data)
-        times.append(perf_counter() - start)
-    # 22 ms on two quiet cores; the best of five, so that a busy machine does not decide.
-    assert min(times) < 0.1
-
-
-@pytest.mark.kernel
-def test_find_decodes_nothing_but_what_it_returns() -> None:
+def test_indexing_and_finding_decode_nothing_but_what_is_returned(monkeypatch: pytest.MonkeyPatch) -> None:
+    decoded = []
+    real = Btf.type
+    monkeypatch.setattr(Btf, "type", lambda self, number: decoded.append(number) or real(self, number))
     btf = parse(VMLINUX.read_bytes())
-    start = perf_counter()
     (found,) = btf.find("task_struct", Kind.STRUCT)
-    assert perf_counter() - start < 0.5  # milliseconds; all types take a second
+    assert len(decoded) < 100  # of more than a hundred thousand
     assert btf.name_of(found) == "struct task_struct"
     done = subprocess.run(["bpftool", "-j", "btf", "dump", "file", str(VMLINUX)], check=True, capture_output=True)
     rows = json.loads(done.stdout)["types"]

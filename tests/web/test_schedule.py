@@ -9,6 +9,7 @@ from app.uapi.enums import BpfMapType
 from app.uapi.objects import map_info
 from app.uapi.syscall import MapSpec
 from app.web.schedule_page import interval
+from app.wire.errors import CannotRecord
 from app.wire.recorder import Paced, RecorderClient, ScheduleFacts
 from tests.livemaps import live_map, u32, u64
 from tests.web.conftest import LocalClient
@@ -85,6 +86,17 @@ def test_rules_of_a_file_are_shown_and_not_offered_for_change(recorder: Recordin
     refused = admin.submit(PATH, rules="", step="save")
     assert refused.status_code == 422
     assert "change that file" in refused.text
+
+
+def test_what_is_not_the_rules_fault_is_said_as_what_it_is(
+    recorder: Recording, app: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_self: RecorderClient, *_asked: object) -> int:
+        raise CannotRecord("the audit log cannot be written (disk full): nothing is done")
+
+    monkeypatch.setattr(RecorderClient, "rules", full)
+    answer = person(app, "admin").submit(PATH, rules=SLOWER, step="save")
+    assert (answer.status_code, "The audit log cannot be written" in answer.text) == (503, True)
 
 
 def test_more_than_there_is_room_for_is_said(app: Flask, recorder: Recording, monkeypatch: pytest.MonkeyPatch) -> None:
