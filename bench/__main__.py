@@ -11,6 +11,7 @@ from pathlib import Path
 from bench.browse import browse_rows
 from bench.edits import edit_rows
 from bench.history import history_rows
+from bench.parts import part_rows
 from bench.start import start_rows
 from bench.table import Row, print_rows
 
@@ -30,6 +31,7 @@ def main() -> int:
     rows: list[Row] = []
     rows += browse_rows(given.entries, given.runs, with_bpftool=not given.without_bpftool)
     rows += start_rows(given.runs * 2)
+    rows += part_rows(given.runs)
     rows += history_rows(given.entries, given.runs)
     rows += edit_rows(given.runs)
     print_rows(rows)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 
 from tests.functional.conftest import Service, Windows
+from tests.waiting import eventually
 
 pytestmark = [pytest.mark.browser, pytest.mark.kernel]
 
@@ -46,6 +47,24 @@ def test_list_map_filter_entry_schema(windows: Windows, service: Service) -> Non
     page.get_by_role("link", name="Relations").click()
     expect(page.get_by_role("table", name="Programs that use this map")).to_contain_text("xdp_flows")
     assert visitor.complaints == []
+
+
+def test_a_click_while_the_list_is_being_polled_is_heeded(windows: Windows, service: Service) -> None:
+    """The answer to the poll, of the list as it was, is not waited for and does not undo what was asked for since."""
+    visitor = windows.new()
+    page = visitor.page
+    held: list[Route] = []
+
+    def hold(route: Route) -> None:
+        held.append(route)
+
+    page.route(lambda url: "have=" in url and "sort=" not in url, hold)
+    visitor.go("/?live=2")
+    assert eventually(lambda: page.wait_for_timeout(100) or bool(held), 15)
+    with page.expect_request(lambda request: "sort=" in request.url):
+        page.get_by_role("columnheader", name="name").get_by_role("link").click()
+    expect(page.get_by_role("columnheader", name="name")).to_have_attribute("aria-sort", "ascending")
+    assert "sort=name" in page.url
 
 
 def test_everything_works_without_scripts(windows: Windows, service: Service) -> None:
