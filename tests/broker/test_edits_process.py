@@ -28,6 +28,7 @@ from app.wire.errors import CannotRecord, WireError
 from app.wire.records import AskRecords, MapIdentity, NumberedRecord
 from tests.broker.conftest import RECORDER_UID, WEB_UID, Running, as_account, id_of, open_folder
 from tests.broker.swapping import KEY, busy, counting
+from tests.broker.test_edits_types import a_program
 from tests.livemaps import live_map
 
 pytestmark = pytest.mark.kernel
@@ -83,6 +84,30 @@ def identity(client: Client, map_fd: int) -> MapIdentity:
 
 def swap(of: MapIdentity, old: int, new: int) -> Edit:
     return Edit(of, "set", key=KEY, changes=(Change("value.u32[2]", 64, 32, new=new, expected=old),))
+
+
+def test_a_confined_broker_opens_what_slots_are_given(editing: Running) -> None:
+    """It may open neither sockets nor files to be written: names are looked up by other ways."""
+    inner = MapSpec(type=BpfMapType.ARRAY, key_size=4, value_size=8, max_entries=1)
+    with live_map(inner) as inner_fd, connect(editing.settings.socket) as client:
+        prog_fd = a_program()
+        things = {
+            BpfMapType.DEVMAP: "dev:lo",
+            BpfMapType.CPUMAP: "cpu:64",
+            BpfMapType.ARRAY_OF_MAPS: f"map:{id_of(inner_fd)}",
+            BpfMapType.PROG_ARRAY: f"prog:{objects.prog_info(prog_fd).id}",
+        }
+        for kind, thing in things.items():
+            of_maps = inner_fd if kind == BpfMapType.ARRAY_OF_MAPS else 0
+            spec = MapSpec(type=kind, key_size=4, value_size=4, max_entries=1, name=b"given", inner_map_fd=of_maps)
+            with live_map(spec) as fd:
+                edit = Edit(identity(client, fd), "put", key=bytes(4), thing=thing)
+                report = client.edit(ROOT, edit, WHY, dry_run=False)
+                assert report.result == "done", (thing, report)
+                if kind == BpfMapType.DEVMAP:
+                    gone = client.edit(ROOT, Edit(edit.map, "delete", key=bytes(4)), WHY, dry_run=False)
+                    assert client.record(ROOT, gone.audit).intent.record.detail == "dev:lo"
+        os.close(prog_fd)
 
 
 def field(map_fd: int) -> int:

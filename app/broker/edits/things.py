@@ -7,7 +7,6 @@ has it. So nothing read is ever written here; each thing is opened anew.
 from __future__ import annotations
 
 import os
-import socket
 import struct
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -25,6 +24,8 @@ from app.wire.errors import BadField, PinOutside
 from app.wire.things import thing_text
 
 FIELD = "thing"
+_DEVICES = Path("/sys/class/net")
+"""Asked instead of a socket, which a confined broker may not open."""
 _U32 = struct.Struct("=I")
 _PAIR = struct.Struct("=Ii")  # struct bpf_devmap_val, struct bpf_cpumap_val: the second is a descriptor in updates
 _U64 = struct.Struct("=Q")
@@ -129,10 +130,18 @@ def _with_prog(facts: MapFacts, number: int, prog: str, open_: partial[int]) -> 
 def _ifindex(name: str) -> int:
     if name.isascii() and name.isdecimal() and len(name) < 10:  # noqa: PLR2004  (a number instead of a name)
         return int(name)
+    index = 0 if "/" in name or name in {".", ".."} else _index_in(_DEVICES / name)
+    if not index:
+        raise BadField(f"there is no network device {name[:40]!r} in the broker's network namespace", FIELD)
+    return index
+
+
+def _index_in(device: Path) -> int:
+    """0 where there is none."""
     try:
-        return socket.if_nametoindex(name)
-    except OSError:
-        raise BadField(f"there is no network device {name[:40]!r} in the broker's network namespace", FIELD) from None
+        return int((device / "ifindex").read_text())
+    except (OSError, ValueError):
+        return 0
 
 
 def _qsize(text: str) -> int:
@@ -168,9 +177,10 @@ def same(facts: MapFacts, wanted: str, found: str) -> bool:
 
 
 def _name(device: str) -> str:
+    """A device's name; what was given where it is no number, or nobody's."""
     if not device.isdecimal():
         return device
     try:
-        return socket.if_indextoname(int(device))
+        return next((each.name for each in _DEVICES.iterdir() if _index_in(each) == int(device)), device)
     except OSError:
         return device
