@@ -327,7 +327,7 @@ FRAMES = 1_000_000
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(2400)
 def test_t12_a_million_random_frames_neither_stop_nor_swell_the_broker_nor_edit(editing: Running, map_fd: int) -> None:
     """As root, whom the broker lets ask everything: frames of noise, and good ones with some bytes turned."""
     before, began_s = field(map_fd), time.monotonic()
@@ -363,7 +363,7 @@ def test_t12_a_million_random_frames_neither_stop_nor_swell_the_broker_nor_edit(
         )
         for seed in (3, 4)
     ]
-    assert [each.wait(800) for each in senders] == [0, 0]
+    assert [each.wait(1700) for each in senders] == [0, 0]
     grown_kib = int(editing.status()["VmRSS"].split()[0]) - settled_kib
     assert editing.process.poll() is None
     assert grown_kib < 8192
