@@ -119,8 +119,8 @@ def only(made: Diff, where: str) -> Diff:
 def _put(made: Diff, entries: Table) -> Iterator[dict[str, Any]]:
     """What each slot held, opened anew: the ids that were read are no values to write."""
     map_type = made.b.recalled.facts.type
-    for key, value in zip(entries.keys, entries.values, strict=True):
-        yield {"key": f"hex:{key.tobytes().hex()}", "thing": thing_text(map_type, value.tobytes())}
+    for key, value in zip(_hex_key(entries), entries.values, strict=True):
+        yield {"key": key, "thing": thing_text(map_type, value.tobytes())}
 
 
 def _changed(made: Diff) -> Iterator[dict[str, Any]]:
