@@ -90,7 +90,7 @@ def broker(bpffs: Path) -> Iterator[Running]:
         yield running
         assert running.process.poll() is None, "the broker did not live through its tests"
         running.process.terminate()
-        assert running.process.wait(10) == 0
+        assert running.process.wait(30) == 0
         assert not running.settings.socket.exists()
         assert [event for event in running.events() if event["event"] == "failed"] == []
 

@@ -70,7 +70,7 @@ def editing(bpffs: Path) -> Iterator[Running]:
         running = start(data, bpffs)
         yield running
         running.process.terminate()
-        assert running.process.wait(10) == 0
+        assert running.process.wait(30) == 0
         assert [event for event in running.events() if event["event"] == "failed"] == []
 
 
@@ -217,6 +217,7 @@ def test_a_broker_killed_at_any_point_leaves_no_write_without_a_record(
 ) -> None:
     chance = random.Random(20_261_124)
     unknown = complete = 0
+    life_s = 0.012
     for _ in range(KILLS):
         broker = start(tmp_path, bpffs)
         tried: list[int] = []
@@ -240,7 +241,7 @@ def test_a_broker_killed_at_any_point_leaves_no_write_without_a_record(
         editor.start()
         while not tried:
             time.sleep(0.001)
-        time.sleep(chance.random() * 0.012)
+        time.sleep(chance.random() * life_s)
         broker.process.send_signal(signal.SIGKILL)
         broker.process.wait()
         stop.set()
@@ -257,6 +258,8 @@ def test_a_broker_killed_at_any_point_leaves_no_write_without_a_record(
         after = field(map_fd)
         recovered.process.send_signal(signal.SIGKILL)
         recovered.process.wait()
+        if not any(record.result == "done" for record in outcomes.values()):
+            life_s *= 1.1  # so that some of them live long enough, however slow this host is
         if not intents:  # the first kill may come before the first record; then nothing was written either
             assert after == before
             continue
@@ -318,7 +321,7 @@ def test_t17_a_full_disk_refuses_edits_and_nothing_is_written(tmp_path: Path, bp
             verdict = client.verify(ROOT)
             assert verdict.ok, verdict.sentence
         broker.process.terminate()
-        assert broker.process.wait(10) == 0
+        assert broker.process.wait(30) == 0
     finally:
         subprocess.run(["umount", str(data)], check=True)
 

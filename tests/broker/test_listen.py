@@ -251,13 +251,13 @@ def test_a_client_outlives_its_broker(tmp_path: Path, bpffs: Path, make_map: Cal
         second = start(tmp_path, bpffs)  # in place of the socket that a killed broker left behind
         assert client.hello().pid == second.pid
         second.process.terminate()
-        assert second.process.wait(10) == 0
+        assert second.process.wait(30) == 0
         assert not second.settings.socket.exists()
         first.log.unlink()
         third = start(tmp_path, bpffs)
         assert client.hello().pid == third.pid  # asked on the second's connection, again on a new one
         third.process.terminate()
-        assert third.process.wait(10) == 0
+        assert third.process.wait(30) == 0
 
 
 def test_two_brokers_do_not_share_a_socket(broker: Running) -> None:

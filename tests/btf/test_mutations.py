@@ -57,7 +57,7 @@ def test_mutations_of_real_btf_only_ever_raise_btf_error(target: str) -> None:
     chance = random.Random(f"btf {target}")
     end = perf_counter() + 6
     tried = parsed = 0
-    while perf_counter() < end and tried < 5000:
+    while tried <= 200 or (perf_counter() < end and tried < 5000):
         tried += 1
         mutated = _mutate(blob, chance)
         start = perf_counter()
@@ -68,7 +68,7 @@ def test_mutations_of_real_btf_only_ever_raise_btf_error(target: str) -> None:
         parsed += 1
         for type_id in chance.sample(range(len(btf)), min(len(btf), 6)):
             survive(btf, type_id)
-        assert perf_counter() - start < 20, mutated.hex()
+        assert perf_counter() - start < 60, mutated.hex()
     assert tried > 200
     assert parsed > tried // 10
 

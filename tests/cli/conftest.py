@@ -157,7 +157,7 @@ def start(data: Path, *options: str, cwd: Path = ROOT) -> Service:
     for line in process.stdout or ():
         if match := re.search(r"http\S+/login\?token=\S+", line):
             return Service(process, data, match[0], log)
-    process.wait(10)
+    process.wait(30)
     pytest.fail(f"serve printed no link: {log.read_text()}")
 
 

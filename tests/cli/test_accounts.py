@@ -161,19 +161,19 @@ def test_beside_a_service_its_broker_does_it(own_service: Service) -> None:
         own_service.origin + "/login",
         data={"name": "alice", "password": PASSWORD},
         headers={"Origin": own_service.origin},
-        timeout=20,
+        timeout=30,
         allow_redirects=False,
     )
     assert answer.status_code == 303
-    assert browser.get(own_service.origin + "/api/v1/maps", timeout=20).status_code == 200
+    assert browser.get(own_service.origin + "/api/v1/maps", timeout=30).status_code == 200
     value = own_service.run("token", "create", "--user", "alice", "--label", "ci").text.strip()
     bearer = {"Authorization": f"Bearer {value}"}
-    assert requests.get(own_service.origin + "/api/v1/maps", headers=bearer, timeout=20).status_code == 200
+    assert requests.get(own_service.origin + "/api/v1/maps", headers=bearer, timeout=30).status_code == 200
     link = own_service.run("login", "--user", "alice").text.strip()
     other = requests.Session()
-    assert other.get(link, timeout=20, allow_redirects=False).status_code == 303
+    assert other.get(link, timeout=30, allow_redirects=False).status_code == 303
     assert own_service.run("user", "remove", "alice").status == 0
     for session in (browser, other):
-        assert session.get(own_service.origin + "/api/v1/maps", timeout=20).status_code == 401
-    assert requests.get(own_service.origin + "/api/v1/maps", headers=bearer, timeout=20).status_code == 401
+        assert session.get(own_service.origin + "/api/v1/maps", timeout=30).status_code == 401
+    assert requests.get(own_service.origin + "/api/v1/maps", headers=bearer, timeout=30).status_code == 401
     assert own_service.run("login", "--user", "alice").status == 1

@@ -46,8 +46,8 @@ def test_pages_of_a_history_by_itself(file: Path, tmp_path: Path, before: tuple[
         link = next(match[0] for line in lines if (match := re.search(r"http\S+/login\?token=\S+", line)))
         origin = link.partition("/login")[0]
         with requests.Session() as session:
-            assert session.get(link, timeout=10).url == f"{origin}/snapshots"
-            listed = session.get(f"{origin}/api/v1/snapshots", timeout=10).json()["snapshots"]
+            assert session.get(link, timeout=30).url == f"{origin}/snapshots"
+            listed = session.get(f"{origin}/api/v1/snapshots", timeout=30).json()["snapshots"]
             assert [each["label"] for each in listed] == ["before"] * 2
             refs = [each["ref"] for each in listed]
             series = listed[0]["series"]["id"]
@@ -55,11 +55,11 @@ def test_pages_of_a_history_by_itself(file: Path, tmp_path: Path, before: tuple[
                 "/snapshots", f"/series/{series}", f"/snapshots/{refs[0]}", f"/diff?a={refs[1]}&b={refs[0]}",
                 f"/series/{series}/entries/{flow_key('10.0.0.1', 3).hex()}", f"/api/v1/diff?a={refs[1]}&b={refs[0]}",
             ):  # fmt: skip
-                answer = session.get(origin + path, timeout=10)
+                answer = session.get(origin + path, timeout=30)
                 assert answer.status_code == 200, (path, answer.text[:500])
-            assert "10.0.0.1" in session.get(f"{origin}/snapshots/{refs[0]}", timeout=10).text
-            assert session.get(f"{origin}/maps/1", timeout=10).status_code == 404
-            assert session.get(f"{origin}/healthz", timeout=10).status_code == 200
+            assert "10.0.0.1" in session.get(f"{origin}/snapshots/{refs[0]}", timeout=30).text
+            assert session.get(f"{origin}/maps/1", timeout=30).status_code == 404
+            assert session.get(f"{origin}/healthz", timeout=30).status_code == 200
     finally:
         process.terminate()
         process.wait(20)

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import requests
 
+from app.cli.supervise import STOP_S
 from tests.cli.conftest import Done, Service, environment, folder, run_in, start
 from tests.cli.made import bare_map, flow, flow_key, flows
 from tests.livemaps import u32, u64
@@ -35,13 +36,13 @@ def healthy(service: Service) -> bool:
 def visit(service: Service, link: str | None = None) -> requests.Session:
     """A browser that came in by a login link."""
     session = requests.Session()
-    answer = session.get(link or service.link, timeout=10, allow_redirects=False)
+    answer = session.get(link or service.link, timeout=30, allow_redirects=False)
     assert answer.status_code in {200, 302, 303}, answer.text
     return session
 
 
 def came_in(session: requests.Session, service: Service) -> bool:
-    return session.get(service.origin + "/api/v1/maps", timeout=10).status_code == 200
+    return session.get(service.origin + "/api/v1/maps", timeout=30).status_code == 200
 
 
 def test_commands_give_the_same_answer_with_and_without_a_service(service: Service, no_service: Path) -> None:
@@ -94,7 +95,7 @@ def test_a_login_link_works_once(service: Service) -> None:
     first = visit(service, link)
     assert came_in(first, service)
     again = requests.Session()
-    again.get(link, timeout=10)
+    again.get(link, timeout=30)
     assert not came_in(again, service)
     assert came_in(first, service)
 
@@ -102,7 +103,7 @@ def test_a_login_link_works_once(service: Service) -> None:
 def test_a_newer_login_link_replaces_an_unused_one(service: Service) -> None:
     older, newer = (service.run("login").text.strip() for _ in range(2))
     stale = requests.Session()
-    stale.get(older, timeout=10)
+    stale.get(older, timeout=30)
     assert not came_in(stale, service)
     assert came_in(visit(service, newer), service)
 
@@ -120,8 +121,8 @@ def test_nothing_of_a_map_stays_open(own_service: Service) -> None:
                 own_service.origin + "/",
                 own_service.origin + f"/api/v1/maps/{map_id}/entries?limit=10",
             ):
-                assert session.get(address, timeout=20).status_code == 200, address
-            assert session.get(page, timeout=20).status_code == 200
+                assert session.get(address, timeout=30).status_code == 200, address
+            assert session.get(page, timeout=30).status_code == 200
             assert own_service.run("dump", map_id, "--json").status == 0
         assert holders(own_service, "map_id", map_id) == []
         # The recorder looks by itself now and then; it holds nothing between two looks.
@@ -171,8 +172,8 @@ def test_it_stops_within_seconds_and_leaves_nothing(own_service: Service, number
     assert own_service.processes().keys() == {"broker", "recorder", "web"}
     before_s = time.monotonic()
     own_service.process.send_signal(number)
-    assert own_service.process.wait(10) == 0
-    assert time.monotonic() - before_s < 5
+    assert own_service.process.wait(30) == 0
+    assert time.monotonic() - before_s < STOP_S, "not one of them had to be killed"
     assert own_service.processes() == {}
     assert not (own_service.data / "broker.sock").exists()
 
@@ -189,7 +190,7 @@ def test_what_dies_is_started_again(own_service: Service, room: str) -> None:
     assert eventually(lambda: healthy(own_service))
     assert came_in(session, own_service), "the session outlives a restart"
     with bare_map([(u32(1), u64(1))]) as map_id:
-        assert eventually(lambda: session.get(f"{own_service.origin}/maps/{map_id}", timeout=10).status_code == 200)
+        assert eventually(lambda: session.get(f"{own_service.origin}/maps/{map_id}", timeout=30).status_code == 200)
         assert len(own_service.run("dump", map_id, "--json").document) == 1
     assert own_service.processes().keys() == {"broker", "recorder", "web"}
     assert f"the {room} process ended with status -9; starting it again" in own_service.log.read_text()
@@ -215,7 +216,7 @@ def test_it_dies_again_and_again_and_is_waited_for(own_service: Service) -> None
 
 def test_the_children_end_with_a_parent_that_was_killed(own_service: Service) -> None:
     own_service.process.kill()
-    own_service.process.wait(10)
+    own_service.process.wait(30)
     assert eventually(lambda: own_service.processes() == {})
 
 
@@ -224,7 +225,7 @@ def test_it_starts_again_after_everything_was_killed(own_service: Service) -> No
         for pid in pids:
             os.kill(pid, signal.SIGSTOP)  # so that nobody tidies up
     own_service.process.kill()
-    own_service.process.wait(10)
+    own_service.process.wait(30)
     for pids in own_service.processes().values():
         for pid in pids:
             os.kill(pid, signal.SIGKILL)

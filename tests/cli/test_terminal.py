@@ -124,7 +124,7 @@ def on_a_terminal(no_service: Path, *words: object) -> tuple[bytes, bytes]:
                     said += data
                 else:
                     out += data
-        assert process.wait(10) == 0
+        assert process.wait(30) == 0
     os.close(leader)
     return out, said
 

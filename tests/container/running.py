@@ -135,7 +135,7 @@ class Container:
         return _runc("exec", self.name, *command)
 
     def get(self, path: str, *, host: str, cookie: str = "", address: str = OUTSIDE_ADDRESS) -> Answer:
-        connection = http.client.HTTPConnection(address, 8470, timeout=20)
+        connection = http.client.HTTPConnection(address, 8470, timeout=30)
         connection.sock = self._connect(address)
         with contextlib.closing(connection):
             connection.request("GET", path, headers={"Host": host, **({"Cookie": cookie} if cookie else {})})
@@ -163,7 +163,7 @@ class Container:
             try:
                 with open(f"/proc/{self.init_pid}/ns/net", "rb") as namespace:
                     assert _C.setns(namespace.fileno(), _CLONE_NEWNET) == 0
-                made.append(socket.create_connection((address, 8470), timeout=20))
+                made.append(socket.create_connection((address, 8470), timeout=30))
             except BaseException as problem:
                 made.append(problem)
 

@@ -82,7 +82,7 @@ def service(demo: Demo) -> Iterator[Service]:
         link = next((found[0] for line in process.stdout if (found := re.search(r"http\S+token=\S+", line))), "")
         if not link:
             pytest.fail(f"serve printed no link: {log.read_text()}")
-        answer = requests.get(link, timeout=10, allow_redirects=False)
+        answer = requests.get(link, timeout=30, allow_redirects=False)
         parts = urlsplit(link)
         cookies = [
             {"name": name, "value": value, "url": f"{parts.scheme}://{parts.netloc}"}

@@ -74,7 +74,7 @@ def audited() -> Iterator[tuple[Service, dict[str, int]]]:
         link = next((found[0] for line in process.stdout if (found := re.search(r"http\S+token=\S+", line))), "")
         parts = urlsplit(link)
         origin = f"{parts.scheme}://{parts.netloc}"
-        answer = requests.get(link, timeout=10, allow_redirects=False)
+        answer = requests.get(link, timeout=30, allow_redirects=False)
         cookies = [{"name": name, "value": value, "url": origin} for name, value in answer.cookies.items()]
         yield Service(origin, data, cookies, process.pid, log), records
         process.send_signal(signal.SIGTERM)

@@ -74,13 +74,13 @@ def origin() -> Iterator[tuple[str, requests.Session]]:
         assert "editors may edit" in printed
         link = next(found[0] for line in process.stdout if (found := re.search(r"http\S+token=\S+", line)))
         session = requests.Session()
-        session.get(link, timeout=20)
+        session.get(link, timeout=30)
         here = f"http://127.0.0.1:{port}"
-        page = session.get(here + "/elevate", timeout=20).text
+        page = session.get(here + "/elevate", timeout=30).text
         token = re.search(r'name="csrf" value="([^"]+)"', page)
         assert token
         fields = {"csrf": token[1], "password": PASSWORD, "again": PASSWORD, "next": "/"}
-        assert session.post(here + "/elevate", data=fields, headers={"Origin": here}, timeout=20).status_code == 200
+        assert session.post(here + "/elevate", data=fields, headers={"Origin": here}, timeout=30).status_code == 200
         yield here, session
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 0

@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.kernel]
 def answer_to(service: Service, request: str) -> str:
     """Status line and body of whatever comes back; empty when the connection is closed without a word."""
     parts = urlsplit(service.origin)
-    with socket.create_connection((parts.hostname or "", parts.port or 0), timeout=10) as connection:
+    with socket.create_connection((parts.hostname or "", parts.port or 0), timeout=30) as connection:
         connection.sendall(request.replace("\n", "\r\n").encode())
         connection.shutdown(socket.SHUT_WR)
         return b"".join(iter(lambda: connection.recv(65536), b"")).decode("latin-1")

@@ -296,7 +296,7 @@ def test_a_reader_sees_the_last_whole_transaction_and_never_waits(url: str) -> N
             started = time.monotonic()
             assert reader.snapshots() == [first]
             found = reader.entries(first)
-            assert time.monotonic() - started < WAIT_MS / 2000
+            assert time.monotonic() - started < WAIT_MS / 1000
         assert as_dict(found.keys, found.values) == as_dict(keys, values)
         assert reader.snapshots() == []  # that one was changed without its seal
 
@@ -329,7 +329,7 @@ def test_a_writer_that_reads_does_not_hold_up_another_thread(tmp_path: Path) -> 
             started = time.monotonic()
             thread.start()
             thread.join()
-            assert time.monotonic() - started < WAIT_MS / 2000
+            assert time.monotonic() - started < WAIT_MS / 1000
         assert writer.fact("a") == b"b"
 
 

@@ -39,13 +39,13 @@ def test_snapshots_of_a_live_map_go_to_postgresql_and_come_back(
             assert told["counts"]["changed"] == 1
             assert not (path / "data" / "history" / "history.db").exists()
             with requests.Session() as session:
-                session.get(service.link, timeout=10)
-                listed = session.get(service.origin + "/snapshots", timeout=10)
+                session.get(service.link, timeout=30)
+                listed = session.get(service.origin + "/snapshots", timeout=30)
                 assert listed.status_code == 200, (
                     listed.text[listed.text.index("<main") :][:1500] + service.log.read_text()[-3000:]
                 )
                 assert "pg_map" in listed.text
-                assert session.get(f"{service.origin}/snapshots/{refs[0]}", timeout=10).status_code == 200
+                assert session.get(f"{service.origin}/snapshots/{refs[0]}", timeout=30).status_code == 200
             # A second recorder of this host, over the same database, refuses.
             again = run_in(path / "other", "snapshot", map_id, env=env)
             assert again.status == 3

@@ -26,14 +26,14 @@ pytestmark = [pytest.mark.kernel, pytest.mark.slow]
 
 def visit(service: Service, link: str = "") -> requests.Session:
     session = requests.Session()
-    session.get(link or service.link, timeout=10)
+    session.get(link or service.link, timeout=30)
     return session
 
 
 def status(session: requests.Session, service: Service, path: str = "/api/v1/maps") -> int:
     """HTTP status; 0 where nobody answers."""
     try:
-        return session.get(service.origin + path, timeout=20, allow_redirects=False).status_code
+        return session.get(service.origin + path, timeout=30, allow_redirects=False).status_code
     except requests.RequestException:  # nobody there, or killed within its answer
         return 0
 
@@ -60,7 +60,7 @@ def fill(disk: Path) -> None:
 def test_signed_out_stays_signed_out_when_the_worker_dies(own_service: Service) -> None:
     session = visit(own_service)
     cookies = session.cookies.copy()
-    session.post(own_service.origin + "/logout", headers={"Origin": own_service.origin}, timeout=10)
+    session.post(own_service.origin + "/logout", headers={"Origin": own_service.origin}, timeout=30)
     thief = requests.Session()
     thief.cookies.update(cookies)
     assert status(thief, own_service) == 401
@@ -159,7 +159,7 @@ def test_a_disk_that_fills_up_meanwhile_stops_nobody() -> None:
             refused = service.run("login")
             assert (refused.status, refused.raw) == (3, b"")
             assert "disk is full" in refused.complaint
-            out = session.post(service.origin + "/logout", headers={"Origin": service.origin}, timeout=10)
+            out = session.post(service.origin + "/logout", headers={"Origin": service.origin}, timeout=30)
             assert out.status_code == 200
             assert status(session, service) == 401
         finally:

@@ -40,7 +40,7 @@ def running(folder: Path, mode: str) -> Iterator[str]:
         yield f"http://127.0.0.1:{port.read_text()}"
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(30)
 
 
 def service(settings: Settings, issuer: str, **more: object) -> tuple[Flask, EmptyHost]:
@@ -57,7 +57,7 @@ def there_and_back(client: LocalClient, path: str = "/login/oidc?next=/maps/7") 
     away = client.get(path)
     if away.status_code != 303:
         return away
-    answer = requests.get(away.headers["Location"], timeout=10, allow_redirects=False)
+    answer = requests.get(away.headers["Location"], timeout=30, allow_redirects=False)
     assert answer.status_code == 302, answer.text
     back = urlsplit(answer.headers["Location"])
     assert f"{back.scheme}://{back.netloc}" == ORIGIN
@@ -110,7 +110,7 @@ def test_an_answer_belongs_to_the_browser_that_asked(settings: Settings, tmp_pat
         assert asked["code_challenge_method"] == ["S256"]
         assert len(asked["state"][0]) >= 43
         assert len(asked["nonce"][0]) >= 43
-        back = urlsplit(requests.get(away.headers["Location"], timeout=10, allow_redirects=False).headers["Location"])
+        back = urlsplit(requests.get(away.headers["Location"], timeout=30, allow_redirects=False).headers["Location"])
         path = f"{back.path}?{back.query}"
         assert other.get(path).status_code == 403
         other.get("/login/oidc")

@@ -22,7 +22,7 @@ def test_t20_a_client_that_takes_nothing_is_given_up(monkeypatch: pytest.MonkeyP
                 began_s = time.monotonic()
                 with pytest.raises(TimeoutError):
                     accepted.sendall(bytes(64 << 20))
-                assert time.monotonic() - began_s < 10
+                assert time.monotonic() - began_s < 30
             assert stalled.fileno() >= 0
 
 
