@@ -186,17 +186,21 @@ class Decoder:
     _bytes: int = 0
     _lock: Lock = field(default_factory=Lock)
 
-    def rows(self, stored: Stored, found: dict[int, Stored]) -> Bytes2d:
-        """uint8[n, width], not to be written to. raises Damaged"""
+    def rows(self, stored: Stored, found: dict[int, Stored], width: int = 0) -> Bytes2d:
+        """uint8[n, width], not to be written to. raises Damaged
+
+        width  of the rows that are wanted; 0: those it was stored with. A chunk is named by its bytes: 32 rows of 8 zeros
+               and 8 rows of 32 are the same one, and each map knows its own width.
+        """
         with self._lock:
-            known = self._kept.get(stored.address)
-            if known is not None:
+            rows = self._kept.get(stored.address)
+            if rows is not None:
                 self._kept.move_to_end(stored.address)
-                return known
-        rows = self._decode(stored, found)
-        rows.flags.writeable = False
-        self.remember(stored.address, rows)
-        return rows
+        if rows is None:
+            rows = self._decode(stored, found)
+            rows.flags.writeable = False
+            self.remember(stored.address, rows)
+        return _of_width(stored, rows, width or stored.width)
 
     def remember(self, name: bytes, rows: Bytes2d) -> None:
         """Keep what a chunk holds for as long as there is room; nobody writes to it any more."""
@@ -214,15 +218,15 @@ class Decoder:
                 self._kept.move_to_end(name)
             return name in self._kept
 
-    def some(self, stored: Stored, found: dict[int, Stored], wanted: Rows) -> Bytes2d:
-        """Some rows of it, in the order asked for. raises Damaged"""
+    def some(self, stored: Stored, found: dict[int, Stored], wanted: Rows, width: int) -> Bytes2d:
+        """Some rows of it, each of `width` bytes, in the order asked for. raises Damaged"""
         with self._lock:
             known = self._kept.get(stored.address)
         if known is not None:
-            picked: Bytes2d = known[wanted]
+            picked: Bytes2d = _of_width(stored, known, width)[wanted]
             return picked
-        if stored.codec == Codec.DELTA:
-            return self.rows(stored, found)[wanted]
+        if stored.codec == Codec.DELTA or stored.width != width:
+            return self.rows(stored, found, width)[wanted]
         try:
             return coding.planes(stored.codec, stored.data, stored.width, stored.raw_bytes, wanted)
         except ValueError as problem:
@@ -245,10 +249,21 @@ class Decoder:
         try:
             rows = coding.decode(chain[-1].codec, chain[-1].data, chain[-1].width, chain[-1].raw_bytes)
             for link in reversed(chain[:-1]):
-                rows = coding.apply(rows, coding.unpack(link.data, link.width, link.raw_bytes))
+                # What it was a delta of may have been written anew since, from a map of another width.
+                rows = coding.apply(
+                    _of_width(stored, rows, link.width), coding.unpack(link.data, link.width, link.raw_bytes)
+                )
         except (ValueError, IndexError) as problem:
             raise Damaged(f"chunk {stored.id}", str(problem)) from problem
         return rows
+
+
+def _of_width(stored: Stored, rows: Bytes2d, width: int) -> Bytes2d:
+    if rows.shape[1] == width:
+        return rows
+    if rows.size % width:
+        raise Damaged(f"chunk {stored.id}", f"its {rows.size} bytes are no rows of {width}")
+    return rows.reshape(-1, width)
 
 
 def check_content(stored: Stored, rows: Bytes2d) -> None:

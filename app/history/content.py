@@ -69,16 +69,16 @@ def read_pieces(
             rows = int(pieces.rows[each])
             for target, number in ((keys, int(pieces.key_ids[each])), (values, int(pieces.value_ids[each]))):
                 if number:
-                    decoded = rows_of(decoder, found, number, rows)
+                    decoded = rows_of(decoder, found, number, rows, target.shape[1])
                     check(found[number], decoded)
                     target[at : at + rows] = decoded
             at += rows
     return Entries(keys, values)
 
 
-def rows_of(decoder: Decoder, found: dict[int, Stored], number: int, rows: int) -> Bytes2d:
-    """A chunk's rows, as many as the list says. raises Damaged"""
-    decoded = decoder.rows(found[number], found)
+def rows_of(decoder: Decoder, found: dict[int, Stored], number: int, rows: int, width: int) -> Bytes2d:
+    """A chunk's rows, as many and as wide as the list says. raises Damaged"""
+    decoded = decoder.rows(found[number], found, width)
     if len(decoded) != rows:
         raise Damaged(f"chunk {number}", f"it has {len(decoded)} rows where {rows} were listed")
     return decoded
@@ -91,7 +91,7 @@ def find(connection: Connection, decoder: Decoder, pieces: Pieces, key: bytes) -
         if not number:
             return (piece, 0) if int(pieces.rows[piece]) else None
         found = chunks.fetch(connection, [number])
-        keys = rows_of(decoder, found, number, int(pieces.rows[piece]))
+        keys = rows_of(decoder, found, number, int(pieces.rows[piece]), pieces.key_width)
         row = row_of(keys, key)
         if row is not None:
             return piece, row
@@ -113,4 +113,4 @@ def value_at(connection: Connection, decoder: Decoder, pieces: Pieces, piece: in
     if not number:
         return b""
     found = chunks.fetch(connection, [number])
-    return bytes(decoder.some(found[number], found, np.array([row]))[0].data)
+    return bytes(decoder.some(found[number], found, np.array([row]), pieces.value_width)[0].data)

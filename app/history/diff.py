@@ -140,9 +140,9 @@ def _aligned(
         before, after = pair
         rows = int(old.rows[before])
         one, other = (found[int(ids[at])] for ids, at in ((old.value_ids, before), (new.value_ids, after)))
-        at, old_values, new_values = values_that_differ(decoder, one, other, found)
+        at, old_values, new_values = values_that_differ(decoder, one, other, found, old.value_width)
         number = int(old.key_ids[before])
-        keys = decoder.some(found[number], found, at) if number else np.zeros((len(at), 0), np.uint8)
+        keys = decoder.some(found[number], found, at, old.key_width) if number else np.zeros((len(at), 0), np.uint8)
         return Changed(keys, old_values, new_values), rows
 
     with ThreadPoolExecutor(THREADS) as pool:
@@ -158,15 +158,15 @@ def _aligned(
 
 
 def values_that_differ(
-    decoder: Decoder, one: Stored, other: Stored, found: dict[int, Stored]
+    decoder: Decoder, one: Stored, other: Stored, found: dict[int, Stored], width: int
 ) -> tuple[Rows, Bytes2d, Bytes2d]:
-    """(rows, old, new) of two chunks of values with the same keys."""
-    told = _by_deltas(decoder, one, other, found)
+    """(rows, old, new) of two chunks of values, each of `width` bytes, with the same keys."""
+    told = _by_deltas(decoder, one, other, found) if one.width == other.width == width else None
     if told is not None:
         rows, xor = told
-        old = decoder.some(one, found, rows)
+        old = decoder.some(one, found, rows, width)
         return rows, old, old ^ xor
-    before, after = decoder.rows(one, found), decoder.rows(other, found)
+    before, after = decoder.rows(one, found, width), decoder.rows(other, found, width)
     rows = np.flatnonzero((before != after).any(axis=1))
     return rows, before[rows], after[rows]
 

@@ -53,14 +53,15 @@ class KeyHistory:
     opened: int = 0
     """Times that chunks had to be opened."""
     _lists: dict[int, Pieces] = field(default_factory=dict)
-    _known: dict[tuple[tuple[int, int], ...], bytes | None] = field(default_factory=dict)
+    _known: dict[tuple[int, tuple[tuple[int, int], ...]], bytes | None] = field(default_factory=dict)
 
     def value(self, point: Point) -> bytes | None:
         """What it held then. raises Damaged"""
         pieces = self._list(point.root_id)
         if pieces.key_width != len(self.key):
             return None
-        place = tuple((int(pieces.key_ids[at]), int(pieces.value_ids[at])) for at in pieces.holding(self.key))
+        held_in = ((int(pieces.key_ids[at]), int(pieces.value_ids[at])) for at in pieces.holding(self.key))
+        place = pieces.value_width, tuple(held_in)
         if place not in self._known:
             self.opened += 1
             found = content.find(self.connection, self.decoder, pieces, self.key)

@@ -255,7 +255,9 @@ def _encoded_anew(stored: Stored, base: Stored | None, found: dict[int, Stored],
     chunks.check_content(stored, rows)
     whole = codec.encode(rows)
     if base is not None:
-        packed = codec.pack(codec.delta(rows, decoder.rows(base, found), _source(stored, base, found, decoder)))
+        packed = codec.pack(
+            codec.delta(rows, decoder.rows(base, found, stored.width), _source(stored, base, found, decoder))
+        )
         if len(packed.data) < len(whole.data):
             return NewChunk(
                 address=stored.address, width=stored.width, raw_bytes=stored.raw_bytes, encoded=packed, base=base

@@ -297,7 +297,7 @@ class _Work:
         source: Rows | None = None
         if piece.at is not None and (piece.new_keys or not piece.keys.size):
             none = np.zeros((0 if value_base is None else value_base.rows, 0), np.uint8)
-            old = none if key_base is None else self._decoder.rows(key_base, found)
+            old = none if key_base is None else self._decoder.rows(key_base, found, piece.keys.shape[1])
             source = chunks.sources(piece.keys, old)
             if len(source) == len(old) and bool((source == np.arange(len(source))).all()):
                 source = None

@@ -139,6 +139,12 @@ def _root(connection: Connection, number: int, bad: set[int]) -> None:
         raise Damaged(f"the list of chunks {number}", "its chunks are not those that its address says")
     if uses != set(pieces.chunk_ids):
         raise Damaged(f"the list of chunks {number}", "what keeps its chunks from being deleted is not complete")
+    query = select(Chunk.id, Chunk.raw_bytes).join(Use, Use.chunk_id == Chunk.id).where(Use.root_id == number)
+    sizes = {row.id: row.raw_bytes for row in connection.execute(query)}
+    for ids, width in ((pieces.key_ids, pieces.key_width), (pieces.value_ids, pieces.value_width)):
+        for chunk_id, rows in zip(ids.tolist(), pieces.rows.tolist(), strict=True):
+            if chunk_id and sizes[chunk_id] != rows * width:
+                raise Damaged(f"the list of chunks {number}", f"chunk {chunk_id} is not {rows} rows of {width} bytes")
 
 
 def _of(connection: Connection, column: InstrumentedAttribute[int], number: int) -> tuple[str, ...]:

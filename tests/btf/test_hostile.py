@@ -6,7 +6,7 @@ import re
 import struct
 import tracemalloc
 from collections.abc import Callable
-from time import perf_counter
+from time import process_time
 
 import pytest
 
@@ -282,9 +282,9 @@ def test_types_without_end_are_answered_soon_and_in_little_memory(build: Callabl
     writer = Writer()
     type_id = build(writer)
     blob = writer.blob()
-    start = perf_counter()
+    start = process_time()
     survive(parse(blob), type_id)
-    assert perf_counter() - start < 30  # under 1 s on two quiet cores
+    assert process_time() - start < 8  # under 1 s on two quiet cores
     tracemalloc.start()
     try:
         survive(parse(blob), type_id)

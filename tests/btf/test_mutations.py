@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import struct
-from time import perf_counter
+from time import perf_counter, process_time
 
 import pytest
 from hypothesis import given, settings
@@ -60,7 +60,7 @@ def test_mutations_of_real_btf_only_ever_raise_btf_error(target: str) -> None:
     while tried <= 200 or (perf_counter() < end and tried < 5000):
         tried += 1
         mutated = _mutate(blob, chance)
-        start = perf_counter()
+        start = process_time()
         try:
             btf = parse(mutated)
         except BtfError:
@@ -68,7 +68,7 @@ def test_mutations_of_real_btf_only_ever_raise_btf_error(target: str) -> None:
         parsed += 1
         for type_id in chance.sample(range(len(btf)), min(len(btf), 6)):
             survive(btf, type_id)
-        assert perf_counter() - start < 60, mutated.hex()
+        assert process_time() - start < 20, mutated.hex()
     assert tried > 200
     assert parsed > tried // 10
 

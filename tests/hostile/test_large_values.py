@@ -55,7 +55,7 @@ def test_one_map_of_huge_values_takes_nothing_down(
             answer = someone.get(path)
             assert answer.status_code == 200, (path, answer.text[-500:])
             assert len(answer.data) < MIB, path
-            assert time.monotonic() - began_s < 20, path
+            assert time.monotonic() - began_s < 60, path
 
 
 def test_a_page_of_huge_values_is_short_and_the_next_goes_on(someone: FlaskClient) -> None:
