@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from app.errors import AppError, NeedsRights, UsageError
-from app.history.errors import DatabaseUnusable, HistoryError, OtherRecorder
+from app.history.errors import DatabaseDamaged, DatabaseUnusable, HistoryError, OtherRecorder
 from app.maps.errors import CannotList, CannotLookUp, MapsError
 from app.timeline.errors import NotKept, TimelineError
 from app.uapi.errors import AlreadyThere, KernelError, NoSuchKey, ObjectGone
@@ -29,6 +29,7 @@ STATUS: dict[type[AppError], int] = {
     SignInFailed: NOT_SO,
     BadField: USAGE,
     OtherRecorder: REFUSED,
+    DatabaseDamaged: NOT_SO,
     DatabaseUnusable: REFUSED,
     HistoryError: NOT_SO,
     NotKept: REFUSED,

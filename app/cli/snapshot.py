@@ -21,6 +21,9 @@ from app.errors import AppError, UsageError
 from app.settings import Settings
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from app.history.errors import Damaged
     from app.history.snapshots import Kept
 
 EVERYTHING = 1 << 40
@@ -166,9 +169,10 @@ def export(settings: Settings, *, references: tuple[str, ...], of: str, output: 
         raise click.UsageError("say what to export: SNAP …, or --map MAP")
     with Past(settings) as past:
         new_file(output)
+        damaged: list[Damaged] = []
         if of:
             series = past.series(of)
-            kept = past.timeline.history.snapshots(series_id=series.id, limit=EVERYTHING)
+            kept = past.timeline.history.snapshots(series_id=series.id, limit=EVERYTHING, damaged=damaged)
         else:
             kept = [past.kept(reference) for reference in references]
         unique = list({each.id: each for each in kept}.values())
@@ -181,6 +185,7 @@ def export(settings: Settings, *, references: tuple[str, ...], of: str, output: 
             )
         progress.done()
     click.echo(f"{len(unique):,} {_snapshots(len(unique))} written to {output}", err=True)
+    _tell([str(each) for each in damaged])
 
 
 @click.command("import")
@@ -198,14 +203,23 @@ def import_(settings: Settings, *, file: Path, as_json: bool) -> None:
     """
     _check_file(file)
     with Past(settings) as past:
-        facts = _imported(past, file)
+        facts, problems = _imported(past, file)
     if as_json:
         print_json(facts)
     else:
         for each in facts:
             click.echo(harmless(_line(each)))
-        if not facts:
+        if not facts and not problems:
             click.echo("nothing is new in it: the history has these snapshots already", err=True)
+    _tell(problems)
+
+
+def _tell(problems: Sequence[str]) -> None:
+    """Say what was left out, and that it is not all."""
+    for sentence in problems:
+        click.echo(f"bpf-atlas: {harmless(sentence)}", err=True)
+    if problems:
+        sys.exit(NOT_SO)
 
 
 def _check_file(file: Path) -> None:
@@ -220,32 +234,38 @@ def _check_file(file: Path) -> None:
         raise NotAHistory(str(file), f"it is in use, with {wal.name} beside it: take `bpf-atlas history backup`")
 
 
-def _imported(past: Past, file: Path) -> list[dict[str, Any]]:
+def _imported(past: Past, file: Path) -> tuple[list[dict[str, Any]], list[str]]:
+    """(snapshots that are new, what is wrong with those that were left out)."""
     from app.timeline.told import snapshots_told
 
     if not past.is_alone and is_recorded(past.settings):
-        refs = _by_recorder(past.settings, file)
+        refs, left_out = _by_recorder(past.settings, file)
         history = past.timeline.history
-        return snapshots_told(history, [history.snapshot(ref) for ref in refs])
-    from app.history import archive
-    from app.history.database import open_reading, sqlite_url
-    from app.history.history import History
-    from app.timeline import changes
+        return snapshots_told(history, [history.snapshot(ref) for ref in refs]), left_out
+    from app.timeline import changes, strangers
 
+    most_bytes = past.settings.record_memory_mib << 20
     progress = Progress("importing", None)
-    with closing(History(open_reading(sqlite_url(file.absolute())))) as source, writing(past) as writer:
-        kept = source.snapshots(limit=EVERYTHING)
+    with closing(strangers.opened(file.absolute(), most_bytes)) as source, writing(past) as writer:
+        kept, problems = strangers.listed(source)
         told(past, "import", changes.taken_in(source, kept))
-        made = archive.copy(
-            source, writer, kept, lambda done, of: progress.say(f"{done:,} of {of:,} snapshots"), trigger="import"
+        made, left_out = strangers.take_in(
+            source,
+            writer,
+            kept,
+            lambda done, of: progress.say(f"{done:,} of {of:,} snapshots"),
+            most_bytes=most_bytes,
         )
         progress.done()
-        return snapshots_told(writer, made)
+        return snapshots_told(writer, made), [*problems, *left_out]
 
 
-def _by_recorder(settings: Settings, file: Path) -> tuple[str, ...]:
-    """References of what the recorder took in: it reads a copy, with its own few rights. raises CannotImport"""
-    from app.cli.errors import CannotWrite, NotDone
+def _by_recorder(settings: Settings, file: Path) -> tuple[tuple[str, ...], list[str]]:
+    """(references of what the recorder took in, what it left out): it reads a copy, with its own few rights.
+
+    raises  CannotWrite
+    """
+    from app.cli.errors import CannotWrite
 
     folder = settings.data / "recorder"
     copy = folder / f"import-{uuid.uuid4().hex}.db"
@@ -262,9 +282,7 @@ def _by_recorder(settings: Settings, file: Path) -> tuple[str, ...]:
     except AppError:
         copy.unlink(missing_ok=True)
         raise
-    if done.problems:
-        raise NotDone(done.problems[0].replace(str(copy), str(file)))
-    return done.refs
+    return done.refs, [each.replace(str(copy), str(file)) for each in done.problems]
 
 
 # ---- one by one ------------------------------------------------------------------------------------------------------

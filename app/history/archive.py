@@ -15,7 +15,7 @@ from pathlib import Path
 from app.history import layouts
 from app.history.chunks import check_content
 from app.history.database import open_writing, sqlite_url
-from app.history.errors import Damaged, DatabaseUnusable
+from app.history.errors import Damaged, DatabaseUnusable, NotTakenIn
 from app.history.history import History
 from app.history.snapshots import About, Kept
 from app.history.writer import Writer
@@ -57,12 +57,21 @@ def _clear(draft: Path) -> None:
 
 
 def copy(
-    source: History, target: Writer, kept: Sequence[Kept], progress: Progress = lambda *_: None, *, trigger: str = ""
+    source: History,
+    target: Writer,
+    kept: Sequence[Kept],
+    progress: Progress = lambda *_: None,
+    *,
+    trigger: str = "",
+    check: Callable[[Kept], None] = lambda _kept: None,
+    left_out: list[NotTakenIn] | None = None,
 ) -> list[Kept]:
     """Bring snapshots, oldest first, from one history into another; those that are there already are left out.
 
-    trigger  to be said of them instead of their own
-    returns  those that are new, as they are in the target
+    trigger   to be said of them instead of their own
+    check     asked of each before anything of it goes in; it raises Damaged
+    left_out  what is wrong with those that cannot go in is put in; None: the first of them ends it
+    returns   those that are new, as they are in the target
     """
     made: list[Kept] = []
     series_ids: dict[int, int] = {}
@@ -71,15 +80,18 @@ def copy(
     ordered = sorted(kept, key=lambda each: (each.taken_ns, each.id))
     for done, each in enumerate(ordered):
         progress(done, len(ordered))
-        if each.series_id not in series_ids:
-            facts = source.one_series(each.series_id)
-            new = target.series_of(facts.of, at_ns=each.taken_ns, map_id=facts.map_id, boot_id=facts.boot_id)
-            if facts.settings and not new.settings:
-                target.touch(replace(new, settings=facts.settings))
-            series_ids[each.series_id] = new.id
-        if each.layout_id not in layout_ids:
-            layout_ids[each.layout_id] = _layout(source, target, each.layout_id)
-        entries = source.entries(each, check=check_content)
+        try:
+            check(each)
+            entries = source.entries(each, check=check_content)
+            if each.layout_id not in layout_ids:
+                layout_ids[each.layout_id] = _layout(source, target, each.layout_id)
+            if each.series_id not in series_ids:
+                series_ids[each.series_id] = _series(source, target, each)
+        except Damaged as problem:
+            if left_out is None:
+                raise
+            left_out.append(NotTakenIn(each.ref, problem.why))
+            continue
         draft = target.draft(entries.keys, entries.values, previous=roots.get(each.series_id, 0))
         about = About(**{name: getattr(each, name) for name in About.__slots__})
         about = replace(
@@ -94,6 +106,14 @@ def copy(
         roots[each.series_id] = one.root_id
         made.append(one)
     return made
+
+
+def _series(source: History, target: Writer, kept: Kept) -> int:
+    facts = source.one_series(kept.series_id)
+    new = target.series_of(facts.of, at_ns=kept.taken_ns, map_id=facts.map_id, boot_id=facts.boot_id)
+    if facts.settings and not new.settings:
+        target.touch(replace(new, settings=facts.settings))
+    return new.id
 
 
 def _layout(source: History, target: Writer, layout_id: int) -> int:

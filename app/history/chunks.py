@@ -182,6 +182,8 @@ class Decoder:
     """Decodes fetched chunks; the most recently used ones are remembered. Safe to share between threads."""
 
     cache_bytes: int = CACHE_BYTES
+    most_bytes: int = 0
+    """Of one chunk, where a stranger's file may say anything; 0: any number."""
     _kept: OrderedDict[bytes, Bytes2d] = field(default_factory=OrderedDict)
     _bytes: int = 0
     _lock: Lock = field(default_factory=Lock)
@@ -240,12 +242,11 @@ class Decoder:
             raise Damaged(f"chunk {stored.id}", str(problem)) from problem
 
     def _decode(self, stored: Stored, found: dict[int, Stored]) -> Bytes2d:
-        chain = [stored]
-        while chain[-1].codec == Codec.DELTA:
-            below = found.get(chain[-1].base_id or 0)
-            if below is None:
-                raise Damaged(f"chunk {stored.id}", "what it is a delta of is not at hand")
-            chain.append(below)
+        chain = chain_of(stored, found)
+        if self.most_bytes and max(each.raw_bytes for each in chain) > self.most_bytes:
+            raise Damaged(
+                f"chunk {stored.id}", f"it takes more than {self.most_bytes >> 20:,} MiB, the most for a file"
+            )
         try:
             rows = coding.decode(chain[-1].codec, chain[-1].data, chain[-1].width, chain[-1].raw_bytes)
             for link in reversed(chain[:-1]):
@@ -256,6 +257,19 @@ class Decoder:
         except (ValueError, IndexError) as problem:
             raise Damaged(f"chunk {stored.id}", str(problem)) from problem
         return rows
+
+
+def chain_of(stored: Stored, found: dict[int, Stored]) -> list[Stored]:
+    """A chunk and what it is a delta of, down to the whole one. raises Damaged"""
+    chain = [stored]
+    while chain[-1].codec == Codec.DELTA:
+        below = found.get(chain[-1].base_id or 0)
+        if below is None:
+            raise Damaged(f"chunk {stored.id}", "what it is a delta of is not at hand")
+        if len(chain) > MOST_DEPTH:
+            raise Damaged(f"chunk {stored.id}", f"it is a delta of more than {MOST_DEPTH} others, or of itself")
+        chain.append(below)
+    return chain
 
 
 def _of_width(stored: Stored, rows: Bytes2d, width: int) -> Bytes2d:

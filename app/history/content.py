@@ -78,10 +78,10 @@ def read_pieces(
 
 def rows_of(decoder: Decoder, found: dict[int, Stored], number: int, rows: int, width: int) -> Bytes2d:
     """A chunk's rows, as many and as wide as the list says. raises Damaged"""
-    decoded = decoder.rows(found[number], found, width)
-    if len(decoded) != rows:
-        raise Damaged(f"chunk {number}", f"it has {len(decoded)} rows where {rows} were listed")
-    return decoded
+    stored = found[number]
+    if stored.raw_bytes != rows * width:  # before its bytes are made: how many they are to be is known
+        raise Damaged(f"chunk {number}", f"it has {stored.raw_bytes} bytes where {rows} rows of {width} were listed")
+    return decoder.rows(stored, found, width)
 
 
 def find(connection: Connection, decoder: Decoder, pieces: Pieces, key: bytes) -> tuple[int, int] | None:

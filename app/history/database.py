@@ -12,12 +12,12 @@ import hashlib
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from enum import Enum
 from pathlib import Path
 from typing import IO, Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
+from sqlalchemy import Connection, Engine, bindparam, create_engine, event, inspect, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import (
     ArgumentError,
@@ -28,8 +28,8 @@ from sqlalchemy.exc import (
 )
 from sqlalchemy.pool import NullPool
 
-from app.history.errors import DatabaseUnusable, NoHistory, NotAHistory, OtherRecorder, TooNew, TooOld
-from app.history.tables import HEAD
+from app.history.errors import DatabaseUnusable, NoHistory, NotAHistory, OtherRecorder, TooNew, TooOld, unusable
+from app.history.tables import HEAD, Base
 
 PAGE_BYTES = 4096
 """Blobs of some ten KiB are what it mostly holds."""
@@ -41,7 +41,16 @@ KNOWN = (HEAD,)
 TORN = (SQLAlchemyError, sqlite3.Error, UnicodeDecodeError)
 """What a database that cannot be read raises; the last where SQLite's own message quotes a damaged name."""
 _ADDRESSES = "it is sqlite:///FILE or postgresql+psycopg://…/NAME"
+_ODD = text(
+    "SELECT name FROM sqlite_schema WHERE type = 'trigger' OR (type = 'view' AND name IN :names)"
+    " OR (type = 'table' AND (rootpage IS NULL OR rootpage = 0) AND name IN :names)"
+    " UNION ALL SELECT m.name FROM sqlite_schema m, pragma_table_xinfo(m.name) x WHERE m.name IN :names AND x.hidden <> 0"
+).bindparams(bindparam("names", expanding=True))
 _LOCK_SPACE = 0x62706168  # "bpah"
+_HELD = text(
+    "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted AND pid = :pid"
+    " AND classid::bigint = :space AND objid::bigint = :number"
+)
 _TEXT = functools.partial(str, encoding="utf-8", errors="surrogateescape")
 """Text that is damaged comes as text that no seal fits, instead of ending the whole query."""
 
@@ -62,6 +71,8 @@ class Database:
         options = {"reads": True} if self.is_sqlite else {"isolation_level": "REPEATABLE READ"}
         self._reads = engine.execution_options(**options)
         self._lock: IO[bytes] | Connection | None = None
+        self._lock_pid = 0
+        """Of the server's process that has it."""
 
     @property
     def shown(self) -> str:
@@ -88,16 +99,38 @@ class Database:
     def writing(self) -> Iterator[Connection]:
         """One transaction: whole or not at all. raises DatabaseUnusable"""
         with self._translated(), self.engine.begin() as connection:
+            if not self.is_sqlite and self._lock is not None and not self._holds(connection):
+                self._release()
+                self.claim()  # the server was started anew, and with it went what kept others out
             yield connection
+
+    @property
+    def _lock_number(self) -> int:
+        """Of this host, signed as PostgreSQL's functions take it."""
+        return int.from_bytes(hashlib.blake2b(self.host.encode(), digest_size=4).digest(), "big", signed=True)
+
+    def _holds(self, connection: Connection) -> bool:
+        """PostgreSQL still knows of the lock."""
+        return bool(
+            connection.execute(
+                _HELD, {"space": _LOCK_SPACE, "number": self._lock_number % (1 << 32), "pid": self._lock_pid}
+            ).scalar_one()
+        )
+
+    def _release(self) -> None:
+        lock, self._lock = self._lock, None
+        if lock is not None:
+            with suppress(SQLAlchemyError):  # a connection that is dead cannot say goodbye
+                lock.close()
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
         try:
             yield
         except DBAPIError as problem:
-            raise DatabaseUnusable(self.shown, str(problem.orig)) from problem
+            raise unusable(self.shown, str(problem.orig)) from problem
         except TORN as problem:
-            raise DatabaseUnusable(self.shown, str(problem)) from problem
+            raise unusable(self.shown, str(problem)) from problem
 
     def check_room(self, wanted_bytes: int) -> None:
         """Raises  DatabaseUnusable where so many bytes would take what others on SQLite's disk need, the audit log above all"""
@@ -134,11 +167,11 @@ class Database:
                 raise OtherRecorder(self.shown) from None
             self._lock = lock
             return
-        number = int.from_bytes(hashlib.blake2b(self.host.encode(), digest_size=4).digest(), "big", signed=True)
-        query = text("SELECT pg_try_advisory_lock(:space, :number)")
+        number = self._lock_number
+        query = text("SELECT pg_try_advisory_lock(:space, :number), pg_backend_pid()")
         with self._translated():
             connection = self.engine.connect()
-            got = connection.execute(query, {"space": _LOCK_SPACE, "number": number}).scalar_one()
+            got, self._lock_pid = connection.execute(query, {"space": _LOCK_SPACE, "number": number}).one()
         if not got:
             connection.close()
             raise OtherRecorder(self.shown)
@@ -161,9 +194,7 @@ class Database:
 
     def close(self) -> None:
         """Let it go."""
-        if self._lock is not None:
-            self._lock.close()
-            self._lock = None
+        self._release()
         self.engine.dispose()
 
 
@@ -238,6 +269,8 @@ def schema_of(database: Database) -> str:
     try:
         with database.engine.connect() as connection:
             tables = inspect(connection).get_table_names()
+            if database.is_sqlite:
+                _check_plain(connection, database.shown)
             if "alembic_version" not in tables:
                 if tables:
                     raise NotAHistory(database.shown, "its tables are somebody else's")
@@ -248,7 +281,14 @@ def schema_of(database: Database) -> str:
         reason = str(getattr(problem, "orig", problem))
         if isinstance(problem, DatabaseError) and "not a database" in reason:
             raise NotAHistory(database.shown, reason) from problem
-        raise DatabaseUnusable(database.shown, reason) from problem
+        raise unusable(database.shown, reason) from problem
+
+
+def _check_plain(connection: Connection, shown: str) -> None:
+    """That its tables are tables: views, triggers and computed columns of a stranger's file run what they like. raises NotAHistory"""
+    odd = connection.execute(_ODD, {"names": list(Base.metadata.tables)}).scalars().first()
+    if odd is not None:
+        raise NotAHistory(shown, f"{str(odd)[:80]} in it is no table, or one that computes something")
 
 
 def _parsed(url: str) -> Any:

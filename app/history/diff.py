@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 
 from app.history import chunks, content, roots
 from app.history.chunks import Decoder, Stored
-from app.history.codec import Bytes2d, Codec, Rows
+from app.history.codec import Bytes2d, Rows
 from app.history.content import Entries
 from app.history.errors import Unlike
 from app.history.roots import Pieces
@@ -173,9 +173,9 @@ def values_that_differ(
 
 def _by_deltas(decoder: Decoder, one: Stored, other: Stored, found: dict[int, Stored]) -> tuple[Rows, Bytes2d] | None:
     """(rows, their XOR) by the deltas that lead from one to the other; None where none do."""
-    above = _chain(one, found)
+    above = chunks.chain_of(one, found)
     numbers = [each.id for each in above]
-    beside = _chain(other, found)
+    beside = chunks.chain_of(other, found)
     meeting = next((at for at, each in enumerate(beside) if each.id in numbers), None)
     if meeting is None:
         return None
@@ -189,13 +189,6 @@ def _by_deltas(decoder: Decoder, one: Stored, other: Stored, found: dict[int, St
         xor[np.searchsorted(rows, each.changed)] ^= each.xor
     differs = xor.any(axis=1)
     return rows[differs], xor[differs]
-
-
-def _chain(stored: Stored, found: dict[int, Stored]) -> list[Stored]:
-    chain = [stored]
-    while chain[-1].codec == Codec.DELTA:
-        chain.append(found[chain[-1].base_id or 0])
-    return chain
 
 
 def _together(parts: list[Changed], key_width: int, value_width: int) -> Changed:

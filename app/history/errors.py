@@ -21,9 +21,38 @@ class NoHistory(HistoryError):
 class DatabaseUnusable(HistoryError):
     """The database cannot be opened, read or written."""
 
-    def __init__(self, where: str, reason: str) -> None:
+    def __init__(self, where: str, reason: str, advice: str = "") -> None:
         reason = " ".join(reason.split())  # PostgreSQL's have several lines
-        super().__init__(f"the history at {where} cannot be used ({reason}): make room, or look at its owner and mode")
+        super().__init__(f"the history at {where} cannot be used ({reason}): {advice or _advice(where, reason)}")
+
+
+def _advice(where: str, reason: str) -> str:
+    if "://" in where:
+        return "see that the server runs, and that BPF_ATLAS_DATABASE_URL is right"
+    if "locked" in reason:
+        return "another process writes it; try again"
+    return "make room, or look at its owner and mode"
+
+
+class DatabaseDamaged(DatabaseUnusable):
+    """The file is one, and what SQLite needs to read it is not what was written."""
+
+    def __init__(self, where: str, reason: str) -> None:
+        super().__init__(
+            where,
+            reason,
+            "it is damaged, or was cut off; take another copy, or a backup by `bpf-atlas history restore`",
+        )
+
+
+DAMAGE = ("malformed", "corrupt", "no such table", "no such column", "not a database", "file is encrypted")
+"""In what SQLite says of a file that is damaged where its own facts stand."""
+
+
+def unusable(where: str, reason: str) -> DatabaseUnusable:
+    """The error that a database's words are a case of."""
+    kind = DatabaseDamaged if "://" not in where and any(words in reason for words in DAMAGE) else DatabaseUnusable
+    return kind(where, reason)
 
 
 class NotAHistory(HistoryError):
@@ -68,6 +97,13 @@ class Damaged(HistoryError):
             f"{what} is damaged in the database: {why}; the rest can be read, `bpf-atlas history verify` names all of it"
         )
         self.what, self.why = what, why
+
+
+class NotTakenIn(HistoryError):
+    """A snapshot of a file that does not go into the history."""
+
+    def __init__(self, what: str, why: str) -> None:
+        super().__init__(f"{what} of the file is left out: {why}")
 
 
 class NoSuchSnapshot(HistoryError):

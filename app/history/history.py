@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 from sqlalchemy import ColumnElement, Connection, RowMapping, select
 
-from app.history import content, diff, layouts, roots, series, snapshots
+from app.history import chunks, content, diff, layouts, roots, series, snapshots
 from app.history.chunks import Decoder
 from app.history.content import Entries
 from app.history.database import Database
@@ -169,6 +169,11 @@ class History:
         """BTF that a layout refers to."""
         with self.reading() as connection:
             return layouts.btf(connection, self.decoder, chunk_id)
+
+    def chunk_bytes(self, chunk_id: int) -> int:
+        """How many bytes a chunk says that it holds. raises Damaged"""
+        with self.reading() as connection:
+            return chunks.fetch(connection, [chunk_id])[chunk_id].raw_bytes
 
     def pieces(self, root_id: int) -> Pieces:
         """The list of a root's chunks."""

@@ -14,15 +14,12 @@ from typing import TypeVar
 import msgspec
 
 from app.errors import AppError
-from app.history import archive
-from app.history.database import open_reading, sqlite_url
 from app.history.errors import NoSuchSnapshot
-from app.history.history import History
 from app.maps.opening import open_map
 from app.recorder import schedule
 from app.recorder.record import Recorder
 from app.recorder.vouching import By, author
-from app.timeline import changes, taking
+from app.timeline import changes, strangers, taking
 from app.timeline.series_settings import settings_of
 from app.timeline.taking import Request
 from app.wire import recorder as wire
@@ -119,17 +116,20 @@ class Jobs:
 
         def work(job: Job) -> None:
             try:
-                source = History(open_reading(sqlite_url(path)))
+                source = strangers.opened(path, self.recorder.limit_bytes)
                 try:
-                    kept = source.snapshots(limit=1 << 30)
+                    kept, problems = strangers.listed(source)
                     job.total = len(kept)
                     self._author(by, asked.credential, "import", changes.taken_in(source, kept))
 
                     def progress(done: int, _of: int) -> None:
                         job.done = done
 
-                    made = archive.copy(source, self.recorder.writer, kept, progress, trigger="import")
+                    made, left_out = strangers.take_in(
+                        source, self.recorder.writer, kept, progress, most_bytes=self.recorder.limit_bytes
+                    )
                     job.refs += [each.ref for each in made]
+                    job.problems += [*problems, *left_out]
                     job.done = len(kept)
                 finally:
                     source.close()

@@ -10,6 +10,9 @@ from app.history.series import SeriesFacts
 from app.history.snapshots import Kept
 from app.timeline.naming import title
 
+MOST_NAMES, MOST_NAME_CHARS = 20, 200
+"""Of a stranger's file, which may name anything."""
+
 
 def named(history: History, refs: Iterable[str]) -> str:
     """Snapshots with their maps: `s12, s14 of flows; s13 of ct4`. raises NoSuchSnapshot"""
@@ -35,5 +38,6 @@ def left_out(series: SeriesFacts, patterns: Sequence[str]) -> str:
 
 def taken_in(source: History, kept: Sequence[Kept]) -> str:
     """Snapshots of another history."""
-    maps = sorted({title(each.of) for each in source.series()})
-    return f"{len(kept)} of {', '.join(maps)}"
+    maps = sorted({title(each.of)[:MOST_NAME_CHARS] for each in source.series()})
+    more = f" and {len(maps) - MOST_NAMES:,} more maps" if len(maps) > MOST_NAMES else ""
+    return f"{len(kept)} of {', '.join(maps[:MOST_NAMES])}{more}"

@@ -439,3 +439,48 @@ def read_by_nobody(folder: Path, how: str) -> str:
     finally:
         os.umask(before_umask)
     return found
+
+
+@pytest.mark.parametrize("taken", [False, True], ids=["free", "taken"])
+@pytest.mark.parametrize("url", ["postgresql"], indirect=True)
+def test_a_lock_that_went_with_its_connection_is_claimed_again_or_respected(url: str, taken: bool) -> None:
+    """As after a restart of the server, which forgets locks."""
+    with closing(Writer(open_writing(url, host="here"))) as first:
+        snapshot(first, *table(10))
+        with first.reading() as connection:
+            connection.execute(
+                text("SELECT pg_terminate_backend(pid, 5000) FROM pg_locks WHERE locktype = 'advisory' AND database ="
+                     " (SELECT oid FROM pg_database WHERE datname = current_database())")
+            )  # fmt: skip
+        if not taken:
+            snapshot(first, *table(11), at_ns=2 * SECOND_NS)
+            with pytest.raises(OtherRecorder):
+                open_writing(url, host="here")
+            return
+        with closing(Writer(open_writing(url, host="here"))) as second:
+            with pytest.raises(OtherRecorder):
+                snapshot(first, *table(11), at_ns=2 * SECOND_NS)
+            snapshot(second, *table(12), at_ns=3 * SECOND_NS)
+            assert len(second.snapshots()) == 2
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "CREATE VIEW snapshot AS WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT x AS id FROM c WHERE x < 0",
+        "CREATE TABLE snapshot (id INTEGER PRIMARY KEY, label AS (hex(zeroblob(1000000000))))",
+        "CREATE TRIGGER t AFTER INSERT ON chunk BEGIN DELETE FROM snapshot; END",
+    ],
+    ids=["a view", "a computed column", "a trigger"],
+)
+def test_a_file_whose_tables_run_something_is_no_history(tmp_path: Path, statement: str) -> None:
+    path = tmp_path / "history.db"
+    open_writing(sqlite_url(path)).close()
+    with closing(sqlite3.connect(path)) as connection:
+        if "TRIGGER" not in statement:
+            connection.execute("DROP TABLE snapshot")
+        connection.execute(statement)
+        connection.commit()
+    for opens in (open_reading, open_writing):
+        with pytest.raises(NotAHistory, match="computes something"):
+            opens(sqlite_url(path))
