@@ -25,13 +25,13 @@ MOST_LAYOUT_BYTES = 1 << 20
 
 
 def export(source: History, kept: Sequence[Kept], target: Path, progress: Progress = lambda *_: None) -> None:
-    """Write snapshots to a new file. raises DatabaseUnusable, Damaged"""
+    """Write snapshots to a new file, under the numbers that they have here. raises DatabaseUnusable, Damaged"""
     draft = target.with_name(f".{target.name}.part")
     try:
         _clear(draft)
         writer = Writer(open_writing(sqlite_url(draft)))
         try:
-            copy(source, writer, kept, progress)
+            copy(source, writer, kept, progress, numbered=True)
         finally:
             writer.close()
         with closing(sqlite3.connect(draft)) as connection:
@@ -63,12 +63,14 @@ def copy(
     progress: Progress = lambda *_: None,
     *,
     trigger: str = "",
+    numbered: bool = False,
     check: Callable[[Kept], None] = lambda _kept: None,
     left_out: list[NotTakenIn] | None = None,
 ) -> list[Kept]:
     """Bring snapshots, oldest first, from one history into another; those that are there already are left out.
 
     trigger   to be said of them instead of their own
+    numbered  they keep their numbers, in a target that has no others
     check     asked of each before anything of it goes in; it raises Damaged
     left_out  what is wrong with those that cannot go in is put in; None: the first of them ends it
     returns   those that are new, as they are in the target
@@ -102,7 +104,7 @@ def copy(
         )
         if target.same_there(about, draft.address):
             continue
-        one = target.keep(draft, about)
+        one = target.keep(draft, about, each.id if numbered else 0)
         roots[each.series_id] = one.root_id
         made.append(one)
     return made

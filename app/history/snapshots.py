@@ -130,8 +130,8 @@ def pieces(keys: Bytes2d, values: Bytes2d) -> Iterator[Bytes2d]:
         yield np.ascontiguousarray(values[start:end] if order is None else values.take(order[start:end], axis=0))
 
 
-def commit(connection: Connection, made: Draft, about: About) -> Kept:
-    """Put a draft and the snapshot of it in, within the caller's transaction."""
+def commit(connection: Connection, made: Draft, about: About, number: int = 0) -> Kept:
+    """Put a draft and the snapshot of it in, within the caller's transaction. number: its own; 0: the next one"""
     name = made.address
     root_id, added = roots.find(connection, name), 0
     if not root_id:
@@ -149,13 +149,13 @@ def commit(connection: Connection, made: Draft, about: About) -> Kept:
         )
         root_id, body_bytes = roots.add(connection, name, pieces)
         added += body_bytes
-    return add(connection, about, root_id=root_id, bytes_added=added)
+    return add(connection, about, root_id=root_id, bytes_added=added, number=number)
 
 
-def add(connection: Connection, about: About, *, root_id: int, bytes_added: int) -> Kept:
-    """One more snapshot of a root."""
+def add(connection: Connection, about: About, *, root_id: int, bytes_added: int, number: int = 0) -> Kept:
+    """One more snapshot of a root. number: its own; 0: the next one"""
     row: dict[str, object] = {name: getattr(about, name) for name in About.__slots__}
-    row.update(id=numbers.take(connection, Snapshot)[0], root_id=root_id, bytes_added=bytes_added)
+    row.update(id=number or numbers.take(connection, Snapshot)[0], root_id=root_id, bytes_added=bytes_added)
     row["seal"] = seal_of(row)
     connection.execute(_ADD, row)
     return as_kept(row)

@@ -81,10 +81,14 @@ class Writer(History):
         if mended:
             log.warning("damaged chunks are whole again, since what they held is still there: %s", mended)
 
-    def keep(self, made: Draft, about: About) -> Kept:
-        """Put a snapshot in. raises DatabaseUnusable, also where a collection came between the draft and this"""
+    def keep(self, made: Draft, about: About, number: int = 0) -> Kept:
+        """Put a snapshot in.
+
+        number  that it is to have, in a file where it is free; 0: the next one
+        raises  DatabaseUnusable, also where a collection came between the draft and this
+        """
         try:
-            return self._keep(made, about)
+            return self._keep(made, about, number)
         except DatabaseUnusable as problem:
             if not isinstance(problem.__cause__, IntegrityError):
                 raise
@@ -92,12 +96,12 @@ class Writer(History):
                 made.known.update(chunks.ids_of(connection, list(made.new)))
             for name in made.known:
                 made.new.pop(name, None)
-            return self._keep(made, about)
+            return self._keep(made, about, number)
 
-    def _keep(self, made: Draft, about: About) -> Kept:
+    def _keep(self, made: Draft, about: About, number: int) -> Kept:
         self.database.check_room(sum(len(each.encoded.data) for each in made.new.values()) + ROW_BYTES)
         with self.database.writing() as connection:
-            kept = snapshots.commit(connection, made, about)
+            kept = snapshots.commit(connection, made, about, number)
             found = series.load(connection, about.series_id)
             if found is None:
                 raise NoSuchSeries(f"series {about.series_id}")

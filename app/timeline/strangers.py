@@ -14,6 +14,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from app.columns.errors import ColumnsError
 from app.history import archive
 from app.history.chunks import Decoder
 from app.history.database import open_reading, sqlite_url
@@ -22,7 +23,7 @@ from app.history.history import History
 from app.history.snapshots import Kept
 from app.history.writer import MOST_LABEL_CHARS, Writer
 from app.timeline.series_settings import settings_of
-from app.timeline.timeline import Timeline, rows_of
+from app.timeline.timeline import Timeline
 
 DAY_NS = 86_400 * 10**9
 """A snapshot may be from so far ahead: clocks of hosts differ."""
@@ -121,19 +122,7 @@ def _check_types(timeline: Timeline, kept: Kept) -> None:
     for number in (stored.btf_id, stored.base_btf_id):
         if number and timeline.history.chunk_bytes(number) > MOST_BTF_BYTES:
             raise Damaged(kept.ref, f"its types take more than {MOST_BTF_BYTES >> 20} MiB")
-    recalled = timeline.recalled(kept.layout_id)
-    entries = timeline.history.entries(kept, limit=1)
-    facts, width = recalled.facts, entries.values.shape[1]
-    shares = recalled.schema.layout.n_cpus if recalled.kind.per_cpu else 1
-    if (
-        entries.keys.shape[1] not in {0, facts.key_size}
-        or not shares
-        or width % shares
-        or width // shares < facts.value_size
-    ):
-        raise Damaged(kept.ref, "its entries have other sizes than its map")
     try:
-        for layout in (recalled.schema.layout, recalled.schema.json_layout):
-            rows_of(layout, recalled, entries)
-    except ValueError as problem:
+        timeline.sheet(kept, limit=1)
+    except (ValueError, ColumnsError) as problem:
         raise Damaged(kept.ref, f"its types do not fit its entries: {problem}") from problem

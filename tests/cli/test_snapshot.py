@@ -284,6 +284,29 @@ def test_files_that_are_no_history_stay_out(within: Within, tmp_path: Path) -> N
     assert "history backup" in within.refused(1, "snapshot", "import", busy)
 
 
+def test_what_cannot_go_in_is_told_and_the_rest_goes_in(within: Within, tmp_path: Path) -> None:
+    file, elsewhere = tmp_path / "flows.atlas", within.data.parent / "elsewhere"
+    with flows(ENTRIES) as map_id:
+        within.snapshot(map_id)
+        within.snapshot(map_id)
+    within.done("snapshot", "export", "s1", "s2", "--output", file)
+    with sqlite3.connect(file) as database:
+        database.execute("UPDATE snapshot SET label = 'sealed otherwise' WHERE id = 1")
+    done = within("snapshot", "import", file, "--json", data=elsewhere)
+    assert (done.status, [each["ref"] for each in done.document]) == (1, ["s1"])
+    assert "snapshot s1 of the file is left out: what is said of it is not what was stored" in done.complaint
+    again = within.done("snapshot", "export", "--map", f"name:{HASH}", "--output", tmp_path / "again.atlas")
+    assert "2 snapshots" in again.complaint
+    with sqlite3.connect(within.data / "history" / "history.db") as database:
+        database.execute("UPDATE snapshot SET label = 'sealed otherwise' WHERE id = 1")
+    done = within("snapshot", "export", "--map", f"name:{HASH}", "--output", tmp_path / "rest.atlas")
+    assert (done.status, "1 snapshot written" in done.complaint, "snapshot s1 is damaged" in done.complaint) == (
+        1,
+        True,
+        True,
+    )
+
+
 def test_labels_and_deletions(within: Within) -> None:
     with flows(ENTRIES) as map_id:
         for _ in range(3):

@@ -89,7 +89,9 @@ def test_only_what_was_chosen_goes_out(source: Writer, tmp_path: Path) -> None:
     archive.export(source, chosen, path, lambda done, of: seen.append((done, of)))
     assert seen == [(0, 2), (1, 2)]
     with closing(History(open_reading(sqlite_url(path)))) as history:
-        assert [each.taken_ns for each in history.snapshots()] == [each.taken_ns for each in chosen]
+        assert [(each.ref, each.taken_ns) for each in history.snapshots()] == [
+            (each.ref, each.taken_ns) for each in chosen
+        ]
         assert len(history.series()) == len({each.series_id for each in chosen})
         with history.reading() as connection:
             assert list(verify(connection)) == []

@@ -14,6 +14,7 @@ from app.maps.kinds import Enumerate
 from app.maps.tabulate import Sheet
 from app.timeline import taking
 from app.timeline.errors import NotKept
+from app.timeline.strangers import checker
 from tests.timeline.conftest import Past
 
 pytestmark = [pytest.mark.kernel, pytest.mark.usefixtures("demo")]
@@ -34,6 +35,7 @@ def test_what_was_read_comes_back(past: Past, monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr(taking, "read_sheet", remembered)
     kinds = set()
+    may_go_in = checker(past.writer, 1 << 30)
     for row in listing(past.client).rows:
         try:
             kept = past.take(row.facts.id)
@@ -49,6 +51,7 @@ def test_what_was_read_comes_back(past: Past, monkeypatch: pytest.MonkeyPatch) -
         assert found.notes == sheet.notes
         assert found.reading.completeness is sheet.reading.completeness
         assert len(found.table) == len(sheet.table)
+        may_go_in(kept)
         kinds.add(row.kind.name)
     wanted = {
         "hash", "array", "percpu_hash", "percpu_array", "lru_hash", "lru_percpu_hash", "lpm_trie", "hash_of_maps",
