@@ -9,43 +9,52 @@ from __future__ import annotations
 import fcntl
 import functools
 import hashlib
+import logging
 import os
-import sqlite3
+import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from enum import Enum
 from pathlib import Path
 from typing import IO, Any
 
-from sqlalchemy import Connection, Engine, bindparam, create_engine, event, inspect, text
+from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import (
     ArgumentError,
-    DatabaseError,
     DBAPIError,
     NoSuchModuleError,
     SQLAlchemyError,
 )
 from sqlalchemy.pool import NullPool
 
-from app.history.errors import DatabaseUnusable, NoHistory, NotAHistory, OtherRecorder, TooNew, TooOld, unusable
-from app.history.tables import HEAD, Base
+from app.history.errors import (
+    DatabaseDamaged,
+    DatabaseUnusable,
+    HistoryError,
+    NoHistory,
+    NotAHistory,
+    OtherRecorder,
+    TooNew,
+    TooOld,
+    unusable,
+)
+from app.history.rescue import FIRST_PAGES
+from app.history.schema import TORN, begins, schema_of
+from app.history.tables import HEAD
+
+log = logging.getLogger("bpf_atlas.history")
 
 PAGE_BYTES = 4096
 """Blobs of some ten KiB are what it mostly holds."""
 RESERVE_BYTES, RESERVE_PART = 32 << 20, 8
 """What snapshots leave free on a disk, or this part of a small one: edits are refused where they cannot be recorded."""
+ELSEWHERE_BYTES = 256 << 20
+"""A file whose tables begin where those of no history do that we know is copied up to this size, in case a number is damaged."""
 WAIT_MS = 10_000
 KNOWN = (HEAD,)
 """Schemas that this release can bring up to date, the newest last."""
-TORN = (SQLAlchemyError, sqlite3.Error, UnicodeDecodeError)
-"""What a database that cannot be read raises; the last where SQLite's own message quotes a damaged name."""
 _ADDRESSES = "it is sqlite:///FILE or postgresql+psycopg://…/NAME"
-_ODD = text(
-    "SELECT name FROM sqlite_schema WHERE type = 'trigger' OR (type = 'view' AND name IN :names)"
-    " OR (type = 'table' AND (rootpage IS NULL OR rootpage = 0) AND name IN :names)"
-    " UNION ALL SELECT m.name FROM sqlite_schema m, pragma_table_xinfo(m.name) x WHERE m.name IN :names AND x.hidden <> 0"
-).bindparams(bindparam("names", expanding=True))
 _LOCK_SPACE = 0x62706168  # "bpah"
 _HELD = text(
     "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted AND pid = :pid"
@@ -63,8 +72,12 @@ def sqlite_url(path: Path) -> str:
 class Database:
     """An engine, and how transactions are made on it."""
 
-    def __init__(self, url: str, engine: Engine, *, host: str = "") -> None:
+    def __init__(
+        self, url: str, engine: Engine, *, host: str = "", folder: tempfile.TemporaryDirectory[str] | None = None
+    ) -> None:
         self.url = url
+        self._folder = folder
+        """With the copy that is read in place of a damaged file; it goes with this."""
         self.engine = engine
         self.host = host
         # A reader sees one moment: on PostgreSQL that is asked for, on SQLite it begins without the writer's lock.
@@ -196,6 +209,8 @@ class Database:
         """Let it go."""
         self._release()
         self.engine.dispose()
+        if self._folder is not None:
+            self._folder.cleanup()
 
 
 class Upkeep(Enum):
@@ -217,9 +232,26 @@ def open_reading(url: str, upkeep: Upkeep = Upkeep.RECORDER) -> Database:
             raise NoHistory(str(path))
         still = upkeep is Upkeep.NOBODY and not any(each.exists() for each in _files(path)[1:])
         database = Database(url, _sqlite_engine(path, read_only=True, still=still))
+        try:
+            found = schema_of(database)
+            if not found:
+                raise NoHistory(database.shown)
+            begins_elsewhere = found == HEAD and begins(database) not in FIRST_PAGES
+        except (DatabaseDamaged, NotAHistory, NoHistory) as problem:
+            database.close()
+            return _rescued(url, path, problem)
+        if (
+            begins_elsewhere and path.stat().st_size <= ELSEWHERE_BYTES
+        ):  # than any history that we know: it may be so, or a number is not what was written
+            with suppress(DatabaseDamaged):
+                rescued = _rescued(
+                    url, path, DatabaseDamaged(database.shown, "a table begins at another page than it did")
+                )
+                database.close()
+                return rescued
     else:
         database = Database(url, create_engine(parsed, pool_pre_ping=True))
-    found = schema_of(database)
+        found = schema_of(database)
     if not found:
         database.close()
         raise NoHistory(database.shown)
@@ -227,6 +259,27 @@ def open_reading(url: str, upkeep: Upkeep = Upkeep.RECORDER) -> Database:
         database.close()
         raise (TooOld if found in KNOWN else TooNew)(database.shown, found)
     return database
+
+
+def _rescued(url: str, path: Path, problem: HistoryError) -> Database:
+    """A file that cannot be read as it is, read by a copy. raises the problem where that gives no snapshot either"""
+    from app.history import rescue
+    from app.history.history import History
+
+    try:
+        folder = tempfile.TemporaryDirectory(prefix="bpf-atlas-")
+        for copy in rescue.copies(path, Path(folder.name)):
+            engine = _sqlite_engine(copy, read_only=True, still=True).execution_options(rescued=str(problem))
+            database = Database(url, engine, folder=folder)
+            with suppress(*TORN, HistoryError):
+                if History(database).snapshots(limit=1):
+                    log.warning("a copy of it is read: %s", problem)
+                    return database
+            database.engine.dispose()
+        folder.cleanup()
+    except OSError as refused:
+        log.warning("%s cannot be copied to be read: %s", path, refused)
+    raise problem
 
 
 def open_writing(url: str, *, host: str = "") -> Database:
@@ -262,33 +315,6 @@ def open_writing(url: str, *, host: str = "") -> Database:
         database.close()
         raise
     return database
-
-
-def schema_of(database: Database) -> str:
-    """Number of the newest migration that was run; empty for a new database. raises NotAHistory, DatabaseUnusable"""
-    try:
-        with database.engine.connect() as connection:
-            tables = inspect(connection).get_table_names()
-            if database.is_sqlite:
-                _check_plain(connection, database.shown)
-            if "alembic_version" not in tables:
-                if tables:
-                    raise NotAHistory(database.shown, "its tables are somebody else's")
-                return ""
-            found = connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one_or_none()
-            return str(found or "")
-    except TORN as problem:
-        reason = str(getattr(problem, "orig", problem))
-        if isinstance(problem, DatabaseError) and "not a database" in reason:
-            raise NotAHistory(database.shown, reason) from problem
-        raise unusable(database.shown, reason) from problem
-
-
-def _check_plain(connection: Connection, shown: str) -> None:
-    """That its tables are tables: views, triggers and computed columns of a stranger's file run what they like. raises NotAHistory"""
-    odd = connection.execute(_ODD, {"names": list(Base.metadata.tables)}).scalars().first()
-    if odd is not None:
-        raise NotAHistory(shown, f"{str(odd)[:80]} in it is no table, or one that computes something")
 
 
 def _parsed(url: str) -> Any:

@@ -45,7 +45,15 @@ class DatabaseDamaged(DatabaseUnusable):
         )
 
 
-DAMAGE = ("malformed", "corrupt", "no such table", "no such column", "not a database", "file is encrypted")
+DAMAGE = (
+    "malformed",
+    "corrupt",
+    "no such table",
+    "no such column",
+    "not a database",
+    "codec can't decode",
+    "unsupported file format",
+)
 """In what SQLite says of a file that is damaged where its own facts stand."""
 
 

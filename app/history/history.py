@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, select
+from sqlalchemy import ColumnElement, Connection, RowMapping, Select, select, text
 
 from app.history import chunks, content, diff, layouts, roots, series, snapshots
 from app.history.chunks import Decoder
@@ -18,12 +18,14 @@ from app.history.diff import Difference
 from app.history.errors import Damaged, NoSuchSnapshot, NothingThen
 from app.history.layouts import StoredLayout
 from app.history.roots import Pieces
+from app.history.schema import TORN
 from app.history.seal import seal
 from app.history.series import Extent, SeriesFacts
 from app.history.snapshots import Kept
 from app.history.tables import Meta, Snapshot
 
 NEIGHBOURS = 8
+_NUMBERS = text("SELECT id FROM snapshot INDEXED BY ix_snapshot_root_id ORDER BY id DESC")
 _REF = re.compile(r"s([1-9][0-9]{0,17})")
 
 
@@ -103,7 +105,12 @@ class History:
         found: list[Kept] = []
         with self.reading() as connection:
             while (wanted := limit - len(found)) > 0:
-                rows = connection.execute(query.limit(wanted)).mappings().all()
+                try:
+                    rows = connection.execute(query.limit(wanted)).mappings().all()
+                except TORN as problem:
+                    if not self.database.is_sqlite:
+                        raise
+                    return found + _sound(_around(connection, query, wanted, problem, damaged), damaged)
                 found += _sound(rows, damaged)
                 if len(rows) < wanted:
                     break
@@ -223,6 +230,27 @@ def _fitting(among: Selection) -> Iterator[ColumnElement[bool]]:
         yield Snapshot.trigger == among.trigger
     if among.labelled:
         yield Snapshot.label != ""
+
+
+def _around(
+    connection: Connection,
+    query: Select[Snapshot],
+    wanted: int,
+    problem: Exception,
+    damaged: list[Damaged] | None,
+) -> Iterator[RowMapping]:
+    """Rows of a table of which a page is damaged: each is looked for by itself, by numbers that an index has."""
+    connection.rollback()
+    if damaged is not None:
+        damaged.append(Damaged("a page of the table of snapshots", str(getattr(problem, "orig", problem))))
+    for number in connection.execute(_NUMBERS).scalars().all():
+        with suppress(*TORN):
+            row = connection.execute(query.where(Snapshot.id == number)).mappings().one_or_none()
+            if row is not None:
+                yield row
+                wanted -= 1
+        if wanted <= 0:
+            return
 
 
 def _sound(rows: Iterable[RowMapping], damaged: list[Damaged] | None) -> list[Kept]:

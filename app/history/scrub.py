@@ -15,8 +15,9 @@ from sqlalchemy import Connection, func, select, update
 from app.history import chunks, codec
 from app.history.chunks import Decoder, NewChunk, check_content
 from app.history.codec import Bytes2d
-from app.history.database import TORN, Database
+from app.history.database import Database
 from app.history.errors import Damaged, DatabaseUnusable
+from app.history.schema import TORN
 from app.history.seal import address
 from app.history.tables import Chunk
 from app.history.verify import Problem, one_chunk

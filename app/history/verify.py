@@ -9,11 +9,11 @@ from typing import TypeVar
 from sqlalchemy import Connection, Select, or_, select, text
 from sqlalchemy.orm import InstrumentedAttribute
 
-from app.history import chunks, content, layouts, roots, series, snapshots
+from app.history import chunks, content, layouts, rescue, roots, series, snapshots
 from app.history.chunks import Decoder, check_content
-from app.history.database import TORN
 from app.history.errors import Damaged
 from app.history.history import checked, fact
+from app.history.schema import TORN
 from app.history.tables import Chunk, Layout, Meta, Root, Series, Snapshot, Use
 
 STEP = 64
@@ -61,7 +61,17 @@ def _structure(connection: Connection) -> Iterator[Problem]:
     """What SQLite itself finds; PostgreSQL has its own programs for this."""
     if connection.dialect.name != "sqlite":
         return
+    if rescued := connection.get_execution_options().get("rescued"):
+        yield Problem("the database file", f"{rescued}; a copy with new definitions of its tables was read")
+        return
     try:
+        made = rescue.definitions()
+        there = {
+            name: tuple(map(str, rest))
+            for name, *rest in connection.execute(text("SELECT name, type, tbl_name, sql FROM sqlite_schema"))
+        }
+        for name in sorted(made.keys() - {name for name, one in there.items() if made.get(name) == one}):
+            yield Problem(f"the definition of {name}", "it is not what was written; what was stored can be read")
         for (line,) in connection.execute(text("PRAGMA integrity_check(20)")):
             if line != "ok":
                 yield Problem("the database file", str(line))
