@@ -20,6 +20,11 @@ class CpuBudget:
     """CLOCK_MONOTONIC."""
     left_s: float = BURST_S
     _spent: deque[tuple[float, float]] = field(default_factory=deque)
+    _began_s: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        """It begins now."""
+        self._began_s = self.now_s
 
     def advance(self, now_s: float) -> None:
         """Time went by."""
@@ -40,8 +45,8 @@ class CpuBudget:
 
     @property
     def used_share(self) -> float:
-        """Of one core, over the last ten minutes."""
-        return sum(each for _, each in self._spent) / WINDOW_S
+        """Of one core, over the last ten minutes, or since it began."""
+        return sum(each for _, each in self._spent) / min(WINDOW_S, max(self.now_s - self._began_s, 1.0))
 
 
 @dataclass(slots=True)

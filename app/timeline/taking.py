@@ -9,7 +9,7 @@ from app.history.series import SeriesFacts
 from app.history.snapshots import About, Kept
 from app.history.writer import Writer
 from app.maps.errors import CannotList
-from app.maps.kinds import Enumerate
+from app.maps.kinds import Enumerate, Kind
 from app.maps.opening import OpenMap
 from app.maps.tabulate import read_sheet
 from app.maps.walk import Completeness, Progress
@@ -54,6 +54,16 @@ def _heavy(limit_bytes: int) -> str:
     return f"it holds more than {limit_bytes >> 20:,} MiB now: BPF_ATLAS_RECORD_MEMORY_MIB may allow that"
 
 
+PASSING = "its records pass through, and are gone once their consumer has read them"
+
+
+def why_never(kind: Kind) -> str:
+    """Why no map of a type is ever recorded; empty where some may be."""
+    if kind.enumerate is Enumerate.RING:
+        return PASSING
+    return kind.why if kind.enumerate is Enumerate.NOTHING else ""
+
+
 def take(
     writer: Writer,
     opened: OpenMap,
@@ -70,7 +80,7 @@ def take(
     raises  NotKept for maps whose entries cannot be kept; TooLarge or TooHeavy where a schedule's limit was met; DatabaseUnusable
     """
     if opened.kind.enumerate is Enumerate.RING:
-        raise NotKept(opened.kind.label, "its records pass through, and are gone once their consumer has read them")
+        raise NotKept(opened.kind.label, PASSING)
     fitting = max(1, request.limit_bytes // max(opened.reader.key_size + opened.reader.value_stride, 1))
     try:
         sheet = read_sheet(opened, limit=min(request.limit, fitting), progress=progress)

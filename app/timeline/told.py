@@ -15,6 +15,7 @@ from app.columns.table import Table
 from app.history.history import History, moment
 from app.history.series import SeriesFacts
 from app.history.snapshots import Kept
+from app.maps.kinds import Counter
 from app.maps.recorded import type_name
 from app.timeline.differ import Diff, FieldDiff, field_texts
 from app.timeline.naming import title
@@ -131,9 +132,11 @@ def notes(made: Diff) -> list[str]:
         )
     if not made.a.is_complete:
         told.append(f"{made.a.ref} does not hold all entries: those that it lacks need not have been added since")
-    if not made.exact and made.a.is_complete and made.b.is_complete:
+    if not made.exact and made.a.is_complete and made.b.is_complete and made.a.ref != made.b.ref:
         told.append(
-            "at least one side was walked while programs ran: an entry that came or went meanwhile may be missing"
+            "at least one side was read while programs ran: values may be of slightly different moments"
+            if made.a.recalled.kind.counter is Counter.FIXED
+            else "at least one side was walked while programs ran: an entry that came or went meanwhile may be missing"
         )
     if made.a.recalled.kind.holds_ids and made.a.boot_id != made.b.boot_id:
         told.append(

@@ -22,6 +22,7 @@ from app.timeline.sides import SNAPSHOT, Looker, Side, live, parse, series_now, 
 from app.timeline.timeline import Timeline
 from app.web.backend import Backend
 from app.web.diff_totals import Total, totals
+from app.wire.errors import PinOutside
 
 LIVE = "live"
 KEEP_S = 120.0
@@ -156,7 +157,7 @@ def live_map(series: SeriesFacts | None, timeline: Timeline | None, looker: Look
             map_id = looker.resolve(reference)
             with looker.open_map(map_id) as opened:
                 facts = opened.facts
-        except (NoSuchMap, AmbiguousName):
+        except (NoSuchMap, AmbiguousName, PinOutside):  # the last: a pin that is not there any more
             continue
         now = series_now(map_id, facts.name, facts.type, timeline) if timeline is not None else None
         if (facts.name, facts.type) == (of.name, of.type) and (now is None or now.id == series.id):

@@ -206,9 +206,12 @@ def _answer(status: HTTPStatus, sentence: str, error: AppError | None = None, *,
         response = make_response(msgspec.json.encode(body), status)
         response.headers["Content-Type"] = "application/problem+json"
         return response
+    last = gone.last_of_asked() if isinstance(error, maps.NoSuchMap) else None
+    if last is not None and last.page:
+        return rendering.as_response(redirect(last.page, code=HTTPStatus.SEE_OTHER))
     response = rendering.page_or_fragment(
         "errors/page.html", "errors/_flash.html", title=title, status=int(status), sentence=sentence, again=again,
-        gone=gone.last_of_asked() if isinstance(error, maps.NoSuchMap) else None, utc=times.utc,
+        gone=last, utc=times.utc,
     )  # fmt: skip
     response.status_code = status
     if gate.is_htmx(request):

@@ -15,6 +15,7 @@ from app.maps.kinds import kind_of
 from app.timeline.naming import title
 from app.timeline.series_settings import settings_of
 from app.timeline.sides import series_now
+from app.timeline.taking import why_never
 from app.timeline.timeline import Timeline
 from app.web import arguments, gate, times
 from app.web.backend import Backend
@@ -60,7 +61,7 @@ def blueprint(backend: Backend) -> Blueprint:
             frame = frame_of(opened, "history")
             timeline = backend.past.timeline_or_none()
             series = series_now(number, opened.facts.name, opened.facts.type, timeline) if timeline else None
-        body: dict[str, Any] = {"series": None}
+        body: dict[str, Any] = {"series": None, "why_never": why_never(frame.row.kind)}
         if timeline is not None and series is not None:
             body = _body(backend, timeline, series, changes, f"/maps/{number}/history")
         return page_or_fragment("history/of_map.html", "history/_series.html", frame=frame, **body)
@@ -102,6 +103,7 @@ def _body(backend: Backend, timeline: Timeline, series: SeriesFacts, changes: Ch
         "series": series,
         "title": title(series.of),
         "kind": kind_of(series.of.type),
+        "why_never": why_never(kind_of(series.of.type)),
         "live_id": there.id_of(series),
         "days": by_day(lines),
         "shown": len(lines),

@@ -83,6 +83,16 @@ def test_over_a_day_no_more_than_the_share_is_spent() -> None:
     assert budget.used_share == pytest.approx(0.01, rel=0.1)
 
 
+def test_the_share_of_a_core_is_of_the_time_that_went_by() -> None:
+    budget = CpuBudget(share=0.01, now_s=100.0)
+    budget.advance(150.0)
+    budget.spend(1.0)
+    assert budget.used_share == 0.02
+    budget.advance(1000.0)
+    budget.spend(6.0)
+    assert budget.used_share == 0.01
+
+
 def test_room_on_disk_stretches_intervals_and_eases_again() -> None:
     disk = DiskBudget(1000, used_bytes=1001)
     assert disk.is_over

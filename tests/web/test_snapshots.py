@@ -16,10 +16,12 @@ from flask import Flask
 from app.history.database import open_reading, sqlite_url
 from app.history.history import History
 from app.settings import Settings
+from app.timeline.errors import BadSide
 from app.uapi import objects
 from app.uapi.enums import BpfMapType
 from app.uapi.syscall import MapSpec, map_delete, map_update
 from app.web.cookies import session_name
+from app.web.diff_sides import live_map as live_of
 from app.web.factory import create_app
 from app.wire.accounts import Credential
 from app.wire.errors import NotAllowed
@@ -332,6 +334,44 @@ def test_a_map_without_a_snapshot_says_so(blob: bytes, recorder: Recording, edit
         assert editor.get(f"/maps/{map_id}?at=1h").status_code == 404
 
 
+def test_a_link_to_a_moment_outlives_its_map(blob: bytes, recorder: Recording, editor: LocalClient) -> None:
+    with rules(blob) as (fd, map_id):
+        put(fd, 1)
+        (ref,) = recorder.take(map_id)
+        put(fd, 2)
+        recorder.take(map_id)
+        number = series_of(editor, map_id)
+    answer = editor.get(f"/maps/{map_id}?at={ref}&sort=-key")
+    assert (answer.status_code, answer.location) == (303, f"/snapshots/{ref}?sort=-key")
+    assert editor.get(answer.location).status_code == 200
+    assert editor.get(f"/maps/{map_id}?at=0s").location == "/snapshots/s2"
+    assert editor.get(f"/maps/{map_id}/history").location == f"/series/{number}"
+    assert editor.get(f"/maps/{map_id}").status_code == 404
+    assert editor.get(f"/maps/{map_id}?at=s99").status_code == 404
+    assert editor.get(f"/api/v1/maps/{map_id}").status_code == 404
+
+
+def test_no_live_map_is_told_where_a_pin_went_away(blob: bytes, app: Flask, recorder: Recording) -> None:
+    with rules(blob) as (fd, map_id):
+        put(fd, 1)
+        (ref,) = recorder.take(map_id)
+    backend = app.extensions["backend"]
+    timeline = backend.past.timeline()
+    series = timeline.history.one_series(timeline.history.snapshot(ref).series_id)
+    pinned = dataclasses.replace(series, map_id=0, of=dataclasses.replace(series.of, pin="/sys/fs/bpf/went_away"))
+    with app.test_request_context(), pytest.raises(BadSide, match="no map that is there now goes on with"):
+        live_of(pinned, timeline, backend.looker)
+
+
+def test_a_type_without_a_history_says_why(recorder: Recording, editor: LocalClient) -> None:
+    spec = MapSpec(type=BpfMapType.RINGBUF, key_size=0, value_size=0, max_entries=4096, name=b"passing")
+    with live_map(spec) as fd:
+        map_id = objects.map_info(fd).id
+        page = editor.get(f"/maps/{map_id}/history").text
+        assert "Its records pass through, and are gone once their consumer has read them." in page
+        assert "Snapshot now" not in page
+
+
 def test_a_snapshot_now(blob: bytes, app: Flask, recorder: Recording, editor: LocalClient) -> None:
     with rules(blob) as (_, map_id):
         assert f'action="/maps/{map_id}/snapshots"' in editor.get(f"/maps/{map_id}").text
@@ -509,7 +549,7 @@ def test_a_map_that_is_gone_leads_to_its_last_snapshot(blob: bytes, app: Flask, 
         put(fd, 1, limit=12)
         (last,) = recorder.take(map_id)
         number = series_of(viewer, map_id)
-    for path in (f"/maps/{map_id}", f"/maps/{map_id}/history", f"/maps/{map_id}?at=1h"):
+    for path in (f"/maps/{map_id}", f"/maps/{map_id}/schema", f"/maps/{map_id}?at=1h"):
         answer = viewer.get(path)
         assert answer.status_code == 404
         assert f'href="/snapshots/{last}"' in answer.text
