@@ -7,6 +7,7 @@ address before it is written.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -141,8 +142,32 @@ def forget(database: Database, ids: Sequence[int]) -> int:
     return done
 
 
-def oldest(database: Database, limit: int) -> list[int]:
-    """Ids of the oldest snapshots that have no label and are not their series' newest: what goes when the disk is short."""
+def oldest(database: Database, limit: int, wanted_bytes: int | None = None) -> list[int]:
+    """Ids of the oldest snapshots that have no label and are not their series' newest: what goes when the disk is short.
+
+    wanted_bytes  only as many, one at least, as added so many bytes when they were taken; None: all up to `limit`
+    """
+    found = _oldest(database, limit)
+    if wanted_bytes is None:
+        return found
+    added = _bytes_added(database, found)
+    freed = itertools.accumulate(added.get(number, 0) for number in found)
+    enough = next((place for place, size in enumerate(freed, 1) if size >= wanted_bytes), len(found))
+    return found[:enough]
+
+
+def _bytes_added(database: Database, ids: Sequence[int]) -> dict[int, int]:
+    with database.reading() as connection:
+        query = select(Snapshot.id, Snapshot.bytes_added)
+        rows = [
+            row
+            for start in range(0, len(ids), chunks.QUERY_IDS)
+            for row in connection.execute(query.where(Snapshot.id.in_(ids[start : start + chunks.QUERY_IDS]))).all()
+        ]
+    return {row.id: row.bytes_added for row in rows}
+
+
+def _oldest(database: Database, limit: int) -> list[int]:
     newest = select(func.max(Snapshot.id)).group_by(Snapshot.series_id)
     query = select(Snapshot.id).where(Snapshot.label == "", Snapshot.id.not_in(newest)).order_by(Snapshot.taken_ns)
     wanted = limit

@@ -17,7 +17,7 @@ log = logging.getLogger("bpf_atlas.recorder")
 THIN_S = 3600.0
 SIZE_S = 60.0
 OLDEST = 500
-"""Snapshots that go at once when the disk is short."""
+"""Snapshots that go at once when the disk is short, at the most: then it is looked again."""
 WAL_BYTES = 16 << 20
 SCRUB_S = 86_400.0
 """All chunks are read through so often, some at a time …"""
@@ -83,8 +83,11 @@ class Upkeep:
         retention.collect(database)
         self.disk.used_bytes = retention.used_bytes(database)
         problem = ""
+        pressed = False
         while self.disk.used_bytes > self.disk.target_bytes:
-            gone = retention.forget(database, retention.oldest(database, OLDEST))
+            # Only about as many as make up for it: what is gone does not come back.
+            wanted_bytes = self.disk.used_bytes - self.disk.target_bytes
+            gone = retention.forget(database, retention.oldest(database, OLDEST, wanted_bytes))
             if not gone:
                 self.disk.full = True
                 problem = (
@@ -92,9 +95,11 @@ class Upkeep:
                     " left is labelled or the newest of its map: delete snapshots, or raise BPF_ATLAS_HISTORY_MIB"
                 )
                 break
-            self.disk.pressed(now_s)
+            pressed = True
             retention.collect(database)
             self.disk.used_bytes = retention.used_bytes(database)
+        if pressed:
+            self.disk.pressed(now_s)
         if self.disk.stretch > self._stretch_told:
             log.warning(
                 "the disk budget is short: the oldest snapshots went, and maps are looked at %g times less often",

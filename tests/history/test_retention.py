@@ -237,6 +237,16 @@ def test_the_oldest_are_named_first_and_never_the_newest(writer: Writer) -> None
     assert retention.oldest(writer.database, 2) == sorted(wanted, key=ages.__getitem__)[:2]
 
 
+def test_of_the_oldest_only_as_many_are_named_as_bytes_are_wanted(writer: Writer) -> None:
+    grown(writer, 6, MINUTE_NS, first_ns=SECOND_NS)
+    added = [each.bytes_added for each in writer.snapshots(limit=100)[::-1]]
+    named = [f"s{number}" for number in retention.oldest(writer.database, 100)]
+    assert len(named) == 5
+    for wanted_bytes, count in ((0, 1), (1, 1), (added[0], 1), (added[0] + 1, 2), (sum(added[:3]), 3), (1 << 40, 5)):
+        assert len(retention.oldest(writer.database, 100, wanted_bytes)) == count
+    assert len(retention.oldest(writer.database, 2, 1 << 40)) == 2
+
+
 def test_types_stay_as_long_as_a_snapshot_needs_them(writer: Writer) -> None:
     btf = bytes(range(256)) * 30
     keys, values = table(20)

@@ -1,0 +1,42 @@
+"""What keeps a history in shape: how much goes for room, and what stays whatever happens."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from app.history import retention
+from app.history.database import open_writing, sqlite_url
+from app.history.writer import Writer
+from app.recorder.budget import DiskBudget
+from app.recorder.upkeep import Upkeep
+from tests.history.made import SECOND_NS, Bytes2d, snapshot
+
+
+@pytest.fixture
+def writer(tmp_path: Path) -> Iterator[Writer]:
+    writer = Writer(open_writing(sqlite_url(tmp_path / "history.db"), host="here"))
+    yield writer
+    writer.close()
+
+
+def noise(seed: int, rows: int = 500) -> tuple[Bytes2d, Bytes2d]:
+    """Entries that share nothing with others and cannot be packed: some 10 KiB."""
+    rng = np.random.default_rng(seed)
+    keys, values = (rng.integers(0, 256, (rows, width), np.uint8) for width in (4, 16))
+    return keys, values
+
+
+def test_a_little_too_much_on_disk_costs_a_little_of_the_history(writer: Writer) -> None:
+    for turn in range(200):
+        snapshot(writer, *noise(turn), name=f"m{turn % 4}", at_ns=(turn + 1) * SECOND_NS)
+    disk = DiskBudget(retention.used_bytes(writer.database) - 4096)
+    assert Upkeep(writer, disk).look_at_disk(1000.0) == ""
+    left = writer.snapshots(limit=1000)
+    assert 170 <= len(left) < 185  # it makes a tenth of the budget free
+    assert left[-1].id == 201 - len(left)  # the oldest went
+    assert retention.used_bytes(writer.database) <= disk.target_bytes
+    assert disk.stretch == 2  # one shortage, however many steps it took
