@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.maps.keys import walk_keys
-from app.maps.kinds import Enumerate, Kind
+from app.maps.kinds import Counter, Enumerate, Kind
 from app.uapi.enums import BpfMapType
 from app.uapi.errors import InvalidForKernel, NotSupported
 from app.uapi.kernel import MapReader
@@ -210,22 +210,22 @@ def _batched(
         token: bytes | None = None
         calls = 0
         most = limit if hashed else min(limit, 2 * max_entries + BATCH_ENTRIES)
-        while room.used < most:
+        ended = False
+        # A batch that was filled to its end does not say that nothing comes behind: one entry more than the limit is asked for.
+        while room.used <= most and not ended:
             outcome, token = _one_batch(reader, room, token, _ask(room, limit))
             calls += 1
             progress(room.used)
-            if outcome is BatchOutcome.END:
-                if kind.type == BpfMapType.LPM_TRIE:
-                    _drop_repeated(room)
-                whole = kind.family == "array" and calls == 1
-                return room, Completeness.EXACT if whole else Completeness.WALKED
+            ended = outcome is BatchOutcome.END or (kind.counter is Counter.FIXED and room.used >= max_entries)
     except (NotSupported, InvalidForKernel):
         # BPF_MAP_LOOKUP_BATCH came with Linux commit cb4d03ab499d ("bpf: Add generic support for lookup batch
         # op") (in v5.6), per-CPU and LPM maps got it later.
         return _walk(reader, max_entries, limit, progress)
-    room.used = min(room.used, limit)
     if kind.type == BpfMapType.LPM_TRIE:
         _drop_repeated(room)
+    if ended and room.used <= limit:
+        return room, Completeness.EXACT if kind.family == "array" and calls == 1 else Completeness.WALKED
+    room.used = min(room.used, limit)
     return room, Completeness.CAPPED
 
 

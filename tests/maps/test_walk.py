@@ -65,6 +65,45 @@ def test_an_array_in_one_call_is_exact():
     assert as_dict(reading)[u32(7)] == u64(7)
 
 
+def full(map_type, key_size=4, flags=0):
+    return MapSpec(type=map_type, key_size=key_size, value_size=8, max_entries=3000, flags=flags)
+
+
+@pytest.mark.parametrize(
+    ("spec", "completeness"),
+    [
+        pytest.param(full(BpfMapType.ARRAY), Completeness.EXACT, id="array"),
+        pytest.param(full(BpfMapType.PERCPU_ARRAY), Completeness.WALKED, id="per-CPU array"),
+        pytest.param(full(BpfMapType.HASH), Completeness.WALKED, id="hash"),
+        pytest.param(full(BpfMapType.HASH, flags=BpfMapFlag.NO_PREALLOC), Completeness.WALKED, id="not preallocated"),
+        pytest.param(full(BpfMapType.PERCPU_HASH), Completeness.WALKED, id="per-CPU hash"),
+        pytest.param(full(BpfMapType.LPM_TRIE, 8, BpfMapFlag.NO_PREALLOC), Completeness.WALKED, id="trie"),
+    ],
+)
+def test_as_many_entries_as_the_limit_allows_are_all_of_them(spec, completeness, monkeypatch):
+    value = u64(1) * (possible_cpus() if spec.type in syscall.PER_CPU_TYPES else 1)
+    prefix = u32(32) if spec.type is BpfMapType.LPM_TRIE else b""
+    number = spec.max_entries
+    with live_map(spec, [(prefix + u32(each), value) for each in range(number)]) as fd:
+        reading = all_of(fd, spec, limit=number)
+        assert (len(reading), reading.completeness) == (number, completeness)
+        below = all_of(fd, spec, limit=number - 1)
+        assert len(below) <= number - 1
+        assert below.completeness is Completeness.CAPPED
+        monkeypatch.setattr(walk, "BATCH_ENTRIES", 100)  # in many calls
+        reading = all_of(fd, spec, limit=number)
+        assert (len(reading), reading.completeness) == (number, Completeness.WALKED)
+        assert len(as_dict(reading)) == number
+
+
+def test_an_array_is_exact_up_to_what_one_call_brings():
+    for number, completeness in ((walk.BATCH_ENTRIES, Completeness.EXACT), (70_000, Completeness.WALKED)):
+        spec = MapSpec(type=BpfMapType.ARRAY, key_size=4, value_size=8, max_entries=number)
+        with live_map(spec) as fd:
+            reading = all_of(fd, spec, expected=number)
+        assert (len(reading), reading.completeness) == (number, completeness)
+
+
 def test_per_cpu_values_come_for_every_possible_cpu():
     spec = MapSpec(type=BpfMapType.PERCPU_HASH, key_size=4, value_size=5, max_entries=10)
     whole = b"".join(bytes([cpu] * 5).ljust(8, b"\0") for cpu in range(possible_cpus()))
