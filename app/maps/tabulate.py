@@ -9,10 +9,11 @@ from app.columns.table import Layout, Table
 from app.maps import owners, rings
 from app.maps.errors import CannotList
 from app.maps.hiding import NOTE, Mask, cleared, hide
-from app.maps.kinds import Enumerate, Kind
+from app.maps.kinds import Enumerate, Kind, Meaning
 from app.maps.layouts import Schema, hides_values
 from app.maps.opening import OpenMap
 from app.maps.walk import Completeness, Progress, Reading, read_all, read_first
+from app.uapi.enums import BpfMapFlag
 from app.uapi.errors import KernelError, NotSupported
 from app.uapi.kernel import MapReader
 from app.wire.bodies import MapFacts
@@ -93,7 +94,7 @@ def sheet_of(opened: OpenMap, reading: Reading) -> Sheet:
 def lay_out(schema: Schema, kind: Kind, facts: MapFacts, mask: Mask, reading: Reading) -> Sheet:
     """Lay out a reading of a map, live or stored; what `mask` hides is zeroed."""
     reading = cleared(reading, mask)
-    if facts.frozen and reading.completeness is Completeness.WALKED:
+    if reading.completeness is Completeness.WALKED and cannot_change(facts, kind):
         reading = dataclasses.replace(reading, completeness=Completeness.EXACT)
     values, size = reading.values, facts.value_size
     if kind.per_cpu:
@@ -104,6 +105,15 @@ def lay_out(schema: Schema, kind: Kind, facts: MapFacts, mask: Mask, reading: Re
     table = Table(schema.layout, reading.keys, values)
     notes = (*reading.notes, *schema.notes, *((NOTE,) if mask.any() else ()))
     return Sheet(table=table, json_layout=schema.json_layout, reading=reading, notes=notes)
+
+
+def cannot_change(facts: MapFacts, kind: Kind) -> bool:
+    """What a map holds is the same for ever.
+
+    BPF_MAP_FREEZE stops user space alone; programs are stopped by BPF_F_RDONLY_PROG. Neither stops the kernel, which takes a
+    device or a program that goes away out of its slot.
+    """
+    return facts.frozen and bool(facts.map_flags & BpfMapFlag.RDONLY_PROG) and kind.meaning is Meaning.BYTES
 
 
 class _KeysOnly:

@@ -37,7 +37,7 @@ class Completeness(Enum):
     """What a reading can be taken for."""
 
     EXACT = "exact"
-    """A moment: the map is frozen, or all of it came in one system call of an array."""
+    """A moment: nobody can write to the map any more, or all of it came in one system call of an array."""
     WALKED = "walked"
     """Each entry as it was when the walk came by; entries that came and went meanwhile may be missing."""
     CAPPED = "capped"

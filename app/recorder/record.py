@@ -17,6 +17,7 @@ from app.maps.errors import NoSuchMap
 from app.maps.kinds import Counter, Enumerate
 from app.maps.layouts import Btfs
 from app.maps.opening import open_map
+from app.maps.tabulate import cannot_change
 from app.maps.views import identity
 from app.recorder import rules
 from app.recorder.budget import CpuBudget, DiskBudget
@@ -57,7 +58,7 @@ class Recorded:
     actual_s: float = 0.0
     """The interval that it really has, averaged."""
     settled: bool = False
-    """It is frozen and kept: nothing can change any more."""
+    """It is kept, and nothing can change any more."""
     why_not: str = ""
     fault: str = ""
     """A bug of ours that it met, or too much to be read at once; tried again after a while."""
@@ -256,7 +257,7 @@ class Recorder:
             with open_map(self.client, self.types(), one.row.facts.id) as opened:
                 request = Request(trigger="schedule", limit=one.pace.entries, limit_bytes=self.limit_bytes)
                 kept = taking.take(self.writer, opened, one.series, self.boot_id, request)
-                one.settled = opened.facts.frozen
+                one.settled = cannot_change(opened.facts, opened.kind)
         except TooLarge as large:
             one.why_not = str(large)
             return

@@ -49,12 +49,28 @@ def test_the_padding_between_cpus_is_cut_off(client):
     assert [value.tobytes() for value in values[0]] == [bytes([cpu + 1] * 5) for cpu in range(possible_cpus())]
 
 
-def test_a_frozen_map_is_a_moment(client):
-    spec = MapSpec(type=BpfMapType.HASH, key_size=4, value_size=8, max_entries=10)
+@pytest.mark.parametrize(
+    ("flags", "completeness"),
+    [
+        pytest.param(0, Completeness.WALKED, id="its programs go on writing"),
+        pytest.param(BpfMapFlag.RDONLY_PROG, Completeness.EXACT, id="nobody writes"),
+    ],
+)
+def test_a_frozen_map_is_a_moment_where_programs_only_read(client, flags, completeness):
+    spec = MapSpec(type=BpfMapType.HASH, key_size=4, value_size=8, max_entries=10, flags=flags)
     with live_map(spec, [(u32(1), u64(1))]) as fd:
         assert sheet_of_map(client, fd).reading.completeness is Completeness.WALKED
         syscall.map_freeze(fd)
-        assert sheet_of_map(client, fd).reading.completeness is Completeness.EXACT
+        assert sheet_of_map(client, fd).reading.completeness is completeness
+
+
+def test_a_frozen_map_of_devices_still_loses_one_that_goes_away(client):
+    spec = MapSpec(type=BpfMapType.DEVMAP, key_size=4, value_size=4, max_entries=4)
+    with live_map(spec, [(u32(1), u32(socket.if_nametoindex("lo")))]) as fd:
+        syscall.map_freeze(fd)
+        info = objects.map_info(fd)
+        assert info.map_flags & BpfMapFlag.RDONLY_PROG  # the kernel sets it by itself
+        assert sheet_of_map(client, fd).reading.completeness is Completeness.WALKED
 
 
 @pytest.mark.parametrize(

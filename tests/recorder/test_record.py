@@ -20,7 +20,7 @@ from app.recorder import record, upkeep
 from app.recorder.rules import Pace, Rules
 from app.timeline.series_settings import settings_of
 from app.uapi import syscall
-from app.uapi.enums import BpfMapType
+from app.uapi.enums import BpfMapFlag, BpfMapType
 from app.uapi.objects import map_info
 from app.uapi.syscall import MapSpec
 from app.wire import recorder as wire
@@ -50,8 +50,8 @@ def test_a_map_is_kept_when_it_changed_and_only_then(bench: Bench) -> None:
         assert bench.recorder.writer.value(kept[1], u32(1)) == u64(2)
 
 
-def test_a_frozen_map_is_read_once(bench: Bench) -> None:
-    spec = replace(SPEC, type=BpfMapType.ARRAY, max_entries=2, name=b"rec_const")
+def test_a_frozen_map_that_programs_only_read_is_read_once(bench: Bench) -> None:
+    spec = replace(SPEC, type=BpfMapType.ARRAY, max_entries=2, name=b"rec_const", flags=BpfMapFlag.RDONLY_PROG)
     with live_map(spec, [(u32(0), u64(1))]) as fd:
         syscall.map_freeze(fd)
         bench.minute()
@@ -61,6 +61,18 @@ def test_a_frozen_map_is_read_once(bench: Bench) -> None:
         looked_s = bench.recorder.maps[map_id].looked_s
         bench.minute()
         assert bench.recorder.maps[map_id].looked_s == looked_s
+
+
+def test_a_frozen_map_that_programs_may_write_is_looked_at_again(bench: Bench) -> None:
+    """BPF_MAP_FREEZE stops user space alone."""
+    spec = replace(SPEC, type=BpfMapType.ARRAY, max_entries=2, name=b"rec_state")
+    with live_map(spec, [(u32(0), u64(1))]) as fd:
+        syscall.map_freeze(fd)
+        bench.minute()
+        map_id = map_info(fd).id
+        looked_s = bench.recorder.maps[map_id].looked_s
+        bench.minute()
+        assert bench.recorder.maps[map_id].looked_s == looked_s + 60
 
 
 def test_large_maps_wait_for_a_rule(bench: Bench) -> None:
