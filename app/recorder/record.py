@@ -61,7 +61,7 @@ class Recorded:
     """It is kept, and nothing can change any more."""
     why_not: str = ""
     fault: str = ""
-    """A bug of ours that it met, or too much to be read at once; tried again after a while."""
+    """A bug of ours that it met, damage, or too much to be read at once; tried again after a while."""
 
     @property
     def is_stretched(self) -> bool:
@@ -95,6 +95,8 @@ class Recorder:
     _checked: dict[int, int] = field(default_factory=dict)
     """By id of a series, CLOCK_REALTIME when its map was last compared."""
     _said: str = ""
+    _passing: str = ""
+    """A problem that is over as soon as maps are listed again."""
 
     @classmethod
     def begin(cls, writer: Writer, client: Client, settings: Settings, host: str, boot_id: str) -> Recorder:
@@ -126,7 +128,8 @@ class Recorder:
                 self._say(str(problem))
                 stop.wait(5)
             except AppError as problem:  # the broker is away, or a map refused: the next look may go well
-                log.warning("%s", problem)
+                self._say(str(problem))
+                self._passing = self.problem
                 stop.wait(1)
             if not busy:
                 arrived.wait(IDLE_S)
@@ -235,6 +238,8 @@ class Recorder:
             known.row, known.series, known.pace = row, self._series[map_id], pace
             known.why_not = why_not(row, pace)
         self.maps = now_there
+        if self.problem == self._passing:
+            self.problem = self._said = ""  # whoever did not answer has answered
 
     def look_again(self) -> None:
         """Read the list of maps, and the rules, with the next step."""
@@ -274,6 +279,12 @@ class Recorder:
         except DatabaseUnusable:
             self.failed += 1
             raise
+        except Damaged as damage:  # what is stored of this map; that of others may be whole
+            if one.fault != str(damage):
+                log.warning("map #%s: %s", one.row.facts.id, damage)
+            one.fault = str(damage)
+            self.failed += 1
+            return
         except AppError:
             raise
         except Exception as bug:  # one met at a single map must not end the record of all others; it is logged whole

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from app.history.errors import Damaged
 from app.history.series import Identity, SeriesFacts
 from app.history.writer import Writer
 from app.maps.catalog import MapRow
@@ -76,7 +77,14 @@ def assign(
     for one in maps:
         if one.id not in found:
             wanted = _free(one, host, by_identity, taken)
-            series = by_identity.get(wanted) or writer.series_of(wanted, at_ns=now_ns, map_id=one.id, boot_id=boot_id)
+            while True:
+                try:
+                    series = by_identity.get(wanted) or writer.series_of(
+                        wanted, at_ns=now_ns, map_id=one.id, boot_id=boot_id
+                    )
+                    break
+                except Damaged:  # nothing can go on with that one: another begins beside it
+                    wanted = _free(one, host, by_identity, taken, ordinal=wanted.ordinal + 1)
             by_identity[wanted] = series
             taken.add(series.id)
             found[one.id] = series
@@ -94,12 +102,14 @@ def assign(
     return seen
 
 
-def _free(one: LiveMap, host: str, by_identity: dict[Identity, SeriesFacts], taken: set[int]) -> Identity:
-    """The identity of a map: with the first ordinal that no other live map has."""
+def _free(
+    one: LiveMap, host: str, by_identity: dict[Identity, SeriesFacts], taken: set[int], *, ordinal: int = 0
+) -> Identity:
+    """The identity of a map: with the first ordinal, from a given one on, that no other live map has."""
     if one.pin:
-        wanted = Identity(host=host, pin=one.pin, name=one.name, type=one.type)
+        wanted = Identity(host=host, pin=one.pin, name=one.name, type=one.type, ordinal=ordinal)
     else:
-        wanted = Identity(host=host, name=one.name, type=one.type, owner=one.owner)
+        wanted = Identity(host=host, name=one.name, type=one.type, owner=one.owner, ordinal=ordinal)
     while (there := by_identity.get(wanted)) is not None and there.id in taken:
         wanted = replace(wanted, ordinal=wanted.ordinal + 1)
     return wanted

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from sqlalchemy import update
+
+from app.history.tables import Series
 from app.history.writer import Writer
 from app.timeline.naming import LiveMap, assign, title
 
@@ -70,3 +73,14 @@ def test_a_title_says_what_tells_it_apart(writer: Writer) -> None:
         "flows (hash, xdp_lb) #2",
         "/sys/fs/bpf/x",
     ]
+
+
+def test_a_map_whose_series_is_damaged_begins_another_beside_it_and_stays_there(writer: Writer) -> None:
+    before = ids(writer, one(7), one(8), one(9, name="other"))
+    with writer.database.writing() as connection:
+        connection.execute(update(Series).where(Series.id == before[7]).values(last_seen_ns=4711))
+    after = ids(writer, one(7), one(8), one(9, name="other"), at=2)
+    assert after[7] not in before.values()
+    assert (after[8], after[9]) == (before[8], before[9])
+    assert ids(writer, one(7), one(8), one(9, name="other"), at=3) == after
+    assert ids(writer, one(17), boot="boot-2", at=4)[17] in {after[7], after[8]}
