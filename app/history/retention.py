@@ -2,13 +2,14 @@
 
 A chunk is only ever deleted where no list of chunks, no layout and no other chunk refers to it; the database's own foreign
 keys refuse anything else. Before that, what is a delta of a chunk that is to go is encoded anew, and compared with its
-address before it is written.
+address before it is written. One that cannot be read is left as it is, and so is what it stands on.
 """
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,6 +32,7 @@ from app.history import chunks, codec, snapshots
 from app.history.chunks import Decoder, NewChunk, Stored
 from app.history.codec import Codec, Rows
 from app.history.database import Database
+from app.history.errors import Damaged
 from app.history.tables import Chunk, Layout, Root, Snapshot, Use
 
 HOUR_NS = 3600 * 1_000_000_000
@@ -63,6 +65,8 @@ class Collected:
     chunks: int
     bytes: int
     rebased: int
+    unread: tuple[int, ...] = ()
+    """Chunks in use that cannot be read: they stay as they are, with all that they are deltas of."""
 
 
 def surplus(taken: Sequence[Taken], now_ns: int, newest: int) -> list[int]:
@@ -184,7 +188,6 @@ def collect(database: Database, moment: Callable[[], None] = lambda: None) -> Co
     """Delete what nothing refers to any more, a transaction after the other; each leaves a whole history.
 
     moment  called now and then, for whoever keeps to a budget
-    raises  Damaged where a chunk that is needed cannot be read; nothing is deleted then
     """
     with database.writing() as connection:
         _must_enforce(connection)
@@ -192,14 +195,21 @@ def collect(database: Database, moment: Callable[[], None] = lambda: None) -> Co
         connection.execute(delete(Layout).where(~exists().where(Snapshot.layout_id == Layout.id)))
         dead = list(connection.execute(select(Chunk.id).where(_dead(Chunk)).order_by(Chunk.id.desc())).scalars())
     rebased = 0
+    unread: list[int] = []
     for start in range(0, len(dead), chunks.QUERY_IDS):
+        after = 0
         while True:
             with database.writing() as connection:
-                done = _rebase(connection, dead[start : start + chunks.QUERY_IDS], SLICE)
-            rebased += done
+                looked_at, hurt = _rebase(connection, dead[start : start + chunks.QUERY_IDS], after)
+            rebased += len(looked_at) - len(hurt)
+            unread += hurt
             moment()
-            if done < SLICE:
+            if len(looked_at) < SLICE:
                 break
+            after = looked_at[-1]
+    if unread:
+        staying = _below(database, unread)
+        dead = [each for each in dead if each not in staying]
     gone = size = 0
     # A delta is younger than what it is a delta of: the youngest go first, and the foreign keys look after each statement.
     for start in range(0, len(dead), chunks.QUERY_IDS):
@@ -211,7 +221,7 @@ def collect(database: Database, moment: Callable[[], None] = lambda: None) -> Co
             )
             gone += connection.execute(delete(Chunk).where(some)).rowcount
         moment()
-    return Collected(dropped, gone, size, rebased)
+    return Collected(dropped, gone, size, rebased, tuple(unread))
 
 
 def used_bytes(database: Database) -> int:
@@ -239,30 +249,61 @@ def _must_enforce(connection: Connection) -> None:
         raise RuntimeError("SQLite was opened without its foreign keys")
 
 
-def _rebase(connection: Connection, dead: list[int], limit: int) -> int:
-    """Encode some chunks anew that stand on one that is to go."""
+def _rebase(connection: Connection, dead: list[int], after: int) -> tuple[list[int], list[int]]:
+    """Encode some chunks anew that stand on one that is to go: (looked at, by their ids from `after` on; not to be read)."""
     query = (
         select(Chunk.id)
-        .where(Chunk.base_id.in_(dead), exists().where(Use.chunk_id == Chunk.id))
+        .where(Chunk.base_id.in_(dead), Chunk.id > after, exists().where(Use.chunk_id == Chunk.id))
         .order_by(Chunk.id)
-        .limit(limit)
+        .limit(SLICE)
     )
     ids = list(connection.execute(query).scalars())
     if not ids:
-        return 0
+        return [], []
     decoder = Decoder()
-    found = chunks.fetch(connection, ids)
+    found = _readable(connection, ids)
     alive = set(connection.execute(select(Use.chunk_id).where(Use.chunk_id.in_(list(found)))).scalars())
-    for number in ids:
+    unread = [number for number in ids if number not in found]
+    for number in [each for each in ids if each in found]:
         stored = found[number]
-        new = _encoded_anew(stored, _living(stored, found, alive), found, decoder)
+        try:
+            new = _encoded_anew(stored, _living(stored, found, alive), found, decoder)
+        except Damaged:
+            unread.append(number)
+            continue
         new.id = number
         row = new.as_row()
         for name in ("id", "address"):
             row.pop(name)
         connection.execute(update(Chunk).where(Chunk.id == number).values(**row))
         found[number] = chunks.as_stored(new)
-    return len(ids)
+    return ids, unread
+
+
+def _readable(connection: Connection, ids: list[int]) -> dict[int, Stored]:
+    """Chunks by id with all that they are deltas of, without those of which something is damaged."""
+    try:
+        return chunks.fetch(connection, ids)
+    except Damaged:
+        found: dict[int, Stored] = {}
+        for number in ids:
+            with suppress(Damaged):
+                found.update(chunks.fetch(connection, [number]))
+        return found
+
+
+def _below(database: Database, ids: Sequence[int]) -> set[int]:
+    """All that some chunks are deltas of, as far down as their rows say."""
+    found: set[int] = set()
+    at = list(ids)
+    with database.reading() as connection:
+        while at:
+            some, at = at[: chunks.QUERY_IDS], at[chunks.QUERY_IDS :]
+            query = select(Chunk.base_id).where(Chunk.id.in_(some), Chunk.base_id.is_not(None)).distinct()
+            fresh = [each for each in connection.execute(query).scalars() if each is not None and each not in found]
+            found.update(fresh)
+            at += fresh
+    return found
 
 
 def _living(stored: Stored, found: dict[int, Stored], alive: set[int]) -> Stored | None:

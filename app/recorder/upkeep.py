@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from app.history import retention
 from app.history.errors import DatabaseUnusable
+from app.history.retention import Collected
 from app.history.verify import Problem
 from app.history.writer import Writer
 from app.recorder.budget import DiskBudget
@@ -62,7 +64,7 @@ class Upkeep:
         self._thinned_s = now_s
         database = self.writer.database
         gone = retention.thin(database, real_ns)
-        collected = retention.collect(database)
+        collected = self._collect()
         database.shrink()
         database.checkpoint()
         self.disk.used_bytes = retention.used_bytes(database)
@@ -80,7 +82,7 @@ class Upkeep:
         if not self.disk.is_over:
             self.disk.full = False
             return ""
-        retention.collect(database)
+        self._collect()
         self.disk.used_bytes = retention.used_bytes(database)
         problem = ""
         pressed = False
@@ -96,7 +98,7 @@ class Upkeep:
                 )
                 break
             pressed = True
-            retention.collect(database)
+            self._collect()
             self.disk.used_bytes = retention.used_bytes(database)
         if pressed:
             self.disk.pressed(now_s)
@@ -121,11 +123,25 @@ class Upkeep:
             self.scrubbed = f"it could not go on: {problem}"
             log.warning("reading through the history: %s", problem)
             return
-        for name in scrub.damaged.keys() - known:
-            log.warning("%s", _told(scrub.damaged[name].problem))
+        self._tell_but(known)
         self.scrub_due_s = now_s + (SCRUB_S if ended else min(max(SCRUB_S / scrub.steps, SCRUB_LEAST_S), SCRUB_MOST_S))
         if ended:
             self.scrubbed = f"all {scrub.looked_at:,} chunks by {_minute(real_ns)}"
+
+    def _collect(self) -> Collected:
+        """Collect; what is found damaged meanwhile is told of as if it had been read through."""
+        collected = retention.collect(self.writer.database)
+        if collected.unread:
+            known = set(self.writer.scrub.damaged)
+            with self.writer.reading() as connection:
+                self.writer.scrub.note(connection, collected.unread)
+            self._tell_but(known)
+        return collected
+
+    def _tell_but(self, known: Collection[bytes]) -> None:
+        damaged = self.writer.scrub.damaged
+        for name in damaged.keys() - set(known):
+            log.warning("%s", _told(damaged[name].problem))
 
     def damaged(self) -> tuple[str, ...]:
         """A sentence for each chunk that cannot be read, the first few."""

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.exc import IntegrityError
 
-from app.history import chunks, retention, roots
+from app.history import retention, roots
 from app.history.chunks import check_content
 from app.history.codec import Codec
 from app.history.content import Entries
@@ -208,8 +208,9 @@ def test_a_damaged_row_is_not_thinned_away(writer: Writer) -> None:
     assert retention.oldest(writer.database, 1) == [max(there)] or retention.oldest(writer.database, 1) == [min(more)]
 
 
-def test_a_chunk_that_cannot_be_read_stops_a_collection(writer: Writer) -> None:
+def test_a_chunk_that_cannot_be_read_stays_with_what_it_stands_on_and_the_rest_goes(writer: Writer) -> None:
     there = grown(writer, 6, MINUTE_NS, first_ns=SECOND_NS)
+    conns = grown(writer, 4, MINUTE_NS, first_ns=SECOND_NS, name="conns")
     with writer.database.writing() as connection:
         number, data = connection.execute(
             select(Chunk.id, Chunk.data)
@@ -218,12 +219,45 @@ def test_a_chunk_that_cannot_be_read_stops_a_collection(writer: Writer) -> None:
             .limit(1)
         ).one()
         connection.execute(update(Chunk).where(Chunk.id == number).values(data=data[:-1] + bytes([data[-1] ^ 1])))
-        counted = connection.execute(select(func.count()).select_from(Chunk)).scalar_one()
-    writer.forget([f"s{each}" for each in sorted(there)[:3]])
-    with pytest.raises(chunks.Damaged, match=f"chunk {number} is damaged"):
-        retention.collect(writer.database)
+    writer.forget([f"s{each}" for each in [*sorted(there)[:3], *sorted(conns)[:2]]])
+    collected = retention.collect(writer.database)
+    # Later ones are deltas of it, and so on: they stay as they are.
+    assert collected.unread
+    assert collected.rebased > 0
+    assert collected.chunks > 0
     with writer.reading() as connection:
-        assert connection.execute(select(func.count()).select_from(Chunk)).scalar_one() == counted
+        stay = set(connection.execute(select(Use.chunk_id)).scalars())
+        below = retention._below(writer.database, collected.unread)
+        assert set(connection.execute(select(Chunk.id)).scalars()) == stay | below
+        assert number in below
+        assert not below & stay
+    left = {each: conns[each] for each in sorted(conns)[2:]}
+    for each, then in left.items():
+        found = writer.entries(writer.snapshot(f"s{each}"), check=check_content)
+        assert as_dict(found.keys, found.values) == then
+    assert retention.collect(writer.database) == retention.Collected(0, 0, 0, 0, collected.unread)
+    # Once it can be read again, all goes that nothing needs.
+    with writer.database.writing() as connection:
+        connection.execute(update(Chunk).where(Chunk.id == number).values(data=data))
+    assert retention.collect(writer.database).rebased == len(collected.unread)
+    check_all(writer, left | {each: there[each] for each in sorted(there)[3:]})
+
+
+def test_many_chunks_that_cannot_be_read_do_not_keep_a_collection_going(
+    writer: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retention, "SLICE", 1)
+    there = [sorted(grown(writer, count, MINUTE_NS, first_ns=SECOND_NS, name=f"m{count}")) for count in (4, 5, 6)]
+    with writer.database.writing() as connection:
+        deltas = connection.execute(select(Chunk.id).where(Chunk.codec == Codec.DELTA)).scalars().all()
+        connection.execute(update(Chunk).where(Chunk.codec == Codec.DELTA).values(data=b"nothing of it"))
+        counted = connection.execute(select(func.count()).select_from(Chunk)).scalar_one()
+    writer.forget([f"s{number}" for each in there for number in each[:3]])
+    collected = retention.collect(writer.database)
+    assert len(collected.unread) > 1
+    assert set(collected.unread) <= set(deltas)
+    with writer.reading() as connection:
+        assert connection.execute(select(func.count()).select_from(Chunk)).scalar_one() == counted - collected.chunks
 
 
 def test_the_oldest_are_named_first_and_never_the_newest(writer: Writer) -> None:

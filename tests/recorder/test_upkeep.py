@@ -7,13 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sqlalchemy import select, update
 
 from app.history import retention
 from app.history.database import open_writing, sqlite_url
+from app.history.tables import Chunk
 from app.history.writer import Writer
 from app.recorder.budget import DiskBudget
 from app.recorder.upkeep import Upkeep
-from tests.history.made import SECOND_NS, Bytes2d, snapshot
+from tests.history.made import SECOND_NS, Bytes2d, snapshot, table
 
 
 @pytest.fixture
@@ -40,3 +42,23 @@ def test_a_little_too_much_on_disk_costs_a_little_of_the_history(writer: Writer)
     assert left[-1].id == 201 - len(left)  # the oldest went
     assert retention.used_bytes(writer.database) <= disk.target_bytes
     assert disk.stretch == 2  # one shortage, however many steps it took
+
+
+def test_a_chunk_that_cannot_be_read_does_not_keep_the_disk_from_being_freed_and_is_told_of(writer: Writer) -> None:
+    keys, values = table(2000)
+    first = snapshot(writer, keys, values, at_ns=SECOND_NS)
+    values[5] ^= 1
+    kept = snapshot(writer, keys, values, at_ns=2 * SECOND_NS)
+    with writer.database.writing() as connection:
+        hurt = connection.execute(select(Chunk.id).where(Chunk.base_id.is_not(None))).scalar_one()
+        connection.execute(update(Chunk).where(Chunk.id == hurt).values(data=b"nothing of it"))
+    writer.forget([first.ref])
+    disk = DiskBudget(1 << 20)
+    upkeep = Upkeep(writer, disk)
+    for turn in range(200):
+        snapshot(writer, *noise(turn), name=f"m{turn % 4}", at_ns=(turn + 3) * SECOND_NS)
+    assert upkeep.look_at_disk(1000.0) == ""
+    assert disk.used_bytes <= disk.target_bytes
+    ((told),) = upkeep.damaged()
+    assert told.startswith(f"chunk {hurt} is damaged")
+    assert f"which {kept.ref} cannot be read without" in told
