@@ -7,7 +7,6 @@ address before it is written. One that cannot be read is left as it is, and so i
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -104,7 +103,7 @@ def thin(database: Database, now_ns: int) -> int:
         newest = dict(connection.execute(query).all())
         for series_id, span in _crowded(connection, now_ns):
             gone += surplus(_taken(connection, series_id, span), now_ns, newest[series_id])
-    return forget(database, _sound(database, gone))
+    return forget(database, sound_ones(database, gone))
 
 
 def _crowded(connection: Connection, now_ns: int) -> Iterator[tuple[int, tuple[int, int]]]:
@@ -125,7 +124,7 @@ def _crowded(connection: Connection, now_ns: int) -> Iterator[tuple[int, tuple[i
             yield series_id, (max(first_ns, least_ns), min(first_ns + unit_ns - 1, most_ns))
 
 
-def _sound(database: Database, ids: Sequence[int]) -> list[int]:
+def sound_ones(database: Database, ids: Sequence[int]) -> list[int]:
     """Those whose rows are what was stored, in the same order: a damaged one may have had a label."""
     found: set[int] = set()
     with database.reading() as connection:
@@ -144,44 +143,6 @@ def forget(database: Database, ids: Sequence[int]) -> int:
             some = ids[start : start + chunks.QUERY_IDS]
             done += connection.execute(delete(Snapshot).where(Snapshot.id.in_(some))).rowcount
     return done
-
-
-def oldest(database: Database, limit: int, wanted_bytes: int | None = None) -> list[int]:
-    """Ids of the oldest snapshots that have no label and are not their series' newest: what goes when the disk is short.
-
-    wanted_bytes  only as many, one at least, as added so many bytes when they were taken; None: all up to `limit`
-    """
-    found = _oldest(database, limit)
-    if wanted_bytes is None:
-        return found
-    added = _bytes_added(database, found)
-    freed = itertools.accumulate(added.get(number, 0) for number in found)
-    enough = next((place for place, size in enumerate(freed, 1) if size >= wanted_bytes), len(found))
-    return found[:enough]
-
-
-def _bytes_added(database: Database, ids: Sequence[int]) -> dict[int, int]:
-    with database.reading() as connection:
-        query = select(Snapshot.id, Snapshot.bytes_added)
-        rows = [
-            row
-            for start in range(0, len(ids), chunks.QUERY_IDS)
-            for row in connection.execute(query.where(Snapshot.id.in_(ids[start : start + chunks.QUERY_IDS]))).all()
-        ]
-    return {row.id: row.bytes_added for row in rows}
-
-
-def _oldest(database: Database, limit: int) -> list[int]:
-    newest = select(func.max(Snapshot.id)).group_by(Snapshot.series_id)
-    query = select(Snapshot.id).where(Snapshot.label == "", Snapshot.id.not_in(newest)).order_by(Snapshot.taken_ns)
-    wanted = limit
-    while True:
-        with database.reading() as connection:
-            found = list(connection.execute(query.limit(wanted)).scalars())
-        sound = _sound(database, found)
-        if len(sound) >= limit or len(found) < wanted:
-            return sound[:limit]
-        wanted += limit - len(sound)
 
 
 def collect(database: Database, moment: Callable[[], None] = lambda: None) -> Collected:

@@ -147,7 +147,7 @@ class Recorder:
             self.cpu.spend(time.process_time() - started_s)
             return True
         if self.upkeep.size_is_due(now_s):
-            if problem := self.upkeep.look_at_disk(now_s):
+            if problem := self.upkeep.look_at_disk(now_s, 0 if self.clock.rests(now_s) else int(real_s * 1e9)):
                 self._say(problem)
             return True
         if self.upkeep.thinning_is_due(now_s) and not self.clock.rests(now_s):
@@ -238,6 +238,7 @@ class Recorder:
             known.row, known.series, known.pace = row, self._series[map_id], pace
             known.why_not = why_not(row, pace)
         self.maps = now_there
+        self.upkeep.live = frozenset(each.series.id for each in now_there.values())
         if self.problem == self._passing:
             self.problem = self._said = ""  # whoever did not answer has answered
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from app.history import retention
+from app.history import retention, shortage
 from app.history.errors import DatabaseUnusable
 from app.history.retention import Collected
 from app.history.verify import Problem
@@ -42,6 +42,8 @@ class Upkeep:
     """What came of the last thinning."""
     scrubbed: str = NOT_YET
     """How far the history was read through."""
+    live: frozenset[int] = frozenset()
+    """Series of the maps that are there now."""
     _thinned_s: float = 0.0
     _sized_s: float = 0.0
     scrub_due_s: float = 0.0
@@ -64,6 +66,7 @@ class Upkeep:
         self._thinned_s = now_s
         database = self.writer.database
         gone = retention.thin(database, real_ns)
+        shortage.forget_series(database, real_ns - shortage.FORGET_SERIES_NS, self.live)
         collected = self._collect()
         database.shrink()
         database.checkpoint()
@@ -72,8 +75,12 @@ class Upkeep:
         self.thinned = f"{gone:,} snapshots thinned, {collected.bytes:,} bytes freed at {_minute(real_ns)}"
         return self.thinned
 
-    def look_at_disk(self, now_s: float) -> str:
-        """Make room where the history takes more than it may: why nothing more can be kept, empty while it can."""
+    def look_at_disk(self, now_s: float, real_ns: int = 0) -> str:
+        """Make room where the history takes more than it may: why nothing more can be kept, empty while it can.
+
+        real_ns  0: the clock is not to be believed, so nobody knows which maps are gone for long
+        """
+        lately_ns = max(real_ns - shortage.LATELY_NS, 0)
         self._sized_s = now_s
         database = self.writer.database
         self.disk.used_bytes = retention.used_bytes(database)
@@ -89,17 +96,18 @@ class Upkeep:
         while self.disk.used_bytes > self.disk.target_bytes:
             # Only about as many as make up for it: what is gone does not come back.
             wanted_bytes = self.disk.used_bytes - self.disk.target_bytes
-            gone = retention.forget(database, retention.oldest(database, OLDEST, wanted_bytes))
+            oldest = shortage.oldest(database, OLDEST, wanted_bytes, lately_ns=lately_ns, live=self.live)
+            gone = retention.forget(database, oldest)
             if not gone:
-                self.disk.full = True
                 problem = (
                     f"the history takes {self.disk.used_bytes:,} of the {self.disk.budget_bytes:,} bytes that it may, and all that is"
-                    " left is labelled or the newest of its map: delete snapshots, or raise BPF_ATLAS_HISTORY_MIB"
+                    " left is labelled or the newest of a map of the last 30 days: delete snapshots, or raise BPF_ATLAS_HISTORY_MIB"
                 )
                 break
             pressed = True
             self._collect()
             self.disk.used_bytes = retention.used_bytes(database)
+        self.disk.full = bool(problem)
         if pressed:
             self.disk.pressed(now_s)
         if self.disk.stretch > self._stretch_told:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
+from dataclasses import replace
 
 import hypothesis.strategies as st
 import numpy as np
@@ -11,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.exc import IntegrityError
 
-from app.history import retention, roots
+from app.history import retention, roots, shortage
 from app.history.chunks import check_content
 from app.history.codec import Codec
 from app.history.content import Entries
@@ -20,7 +21,7 @@ from app.history.retention import BEFORE_EDIT_NS, DAY_NS, HOUR_NS, Taken, surplu
 from app.history.seal import address
 from app.history.snapshots import Kept
 from app.history.splitter import cuts
-from app.history.tables import Chunk, Layout, Root, Snapshot, Use
+from app.history.tables import Chunk, Layout, Root, Series, Snapshot, Use
 from app.history.verify import verify
 from app.history.writer import Writer
 from tests.history.made import SECOND_NS, as_dict, series, snapshot, table
@@ -203,9 +204,9 @@ def test_a_damaged_row_is_not_thinned_away(writer: Writer) -> None:
     assert retention.thin(writer.database, NOW) == 2
     with writer.reading() as connection:
         assert number in set(connection.execute(select(Snapshot.id)).scalars())
-    assert number not in retention.oldest(writer.database, 10)
+    assert number not in shortage.oldest(writer.database, 10)
     more = grown(writer, 2, MINUTE_NS, first_ns=NOW)
-    assert retention.oldest(writer.database, 1) == [max(there)] or retention.oldest(writer.database, 1) == [min(more)]
+    assert shortage.oldest(writer.database, 1) == [max(there)] or shortage.oldest(writer.database, 1) == [min(more)]
 
 
 def test_a_chunk_that_cannot_be_read_stays_with_what_it_stands_on_and_the_rest_goes(writer: Writer) -> None:
@@ -266,19 +267,46 @@ def test_the_oldest_are_named_first_and_never_the_newest(writer: Writer) -> None
     labelled = writer.label(f"s{min(conns)}", "kept")
     wanted = [min(flows), sorted(conns)[1], sorted(flows)[1], sorted(flows)[2]]
     ages = {each.id: each.taken_ns for each in writer.snapshots(limit=100)}
-    assert retention.oldest(writer.database, 100) == sorted(wanted, key=ages.__getitem__)
+    assert shortage.oldest(writer.database, 100) == sorted(wanted, key=ages.__getitem__)
     assert labelled.id not in wanted
-    assert retention.oldest(writer.database, 2) == sorted(wanted, key=ages.__getitem__)[:2]
+    assert shortage.oldest(writer.database, 2) == sorted(wanted, key=ages.__getitem__)[:2]
 
 
 def test_of_the_oldest_only_as_many_are_named_as_bytes_are_wanted(writer: Writer) -> None:
     grown(writer, 6, MINUTE_NS, first_ns=SECOND_NS)
     added = [each.bytes_added for each in writer.snapshots(limit=100)[::-1]]
-    named = [f"s{number}" for number in retention.oldest(writer.database, 100)]
+    named = [f"s{number}" for number in shortage.oldest(writer.database, 100)]
     assert len(named) == 5
     for wanted_bytes, count in ((0, 1), (1, 1), (added[0], 1), (added[0] + 1, 2), (sum(added[:3]), 3), (1 << 40, 5)):
-        assert len(retention.oldest(writer.database, 100, wanted_bytes)) == count
-    assert len(retention.oldest(writer.database, 2, 1 << 40)) == 2
+        assert len(shortage.oldest(writer.database, 100, wanted_bytes)) == count
+    assert len(shortage.oldest(writer.database, 2, 1 << 40)) == 2
+
+
+def test_the_newest_goes_too_where_its_map_is_gone_for_long(writer: Writer) -> None:
+    for turn, name in enumerate(("gone", "labelled", "live", "lately", "damaged")):
+        grown(writer, 1, MINUTE_NS, first_ns=(turn + 1) * SECOND_NS, name=name)
+    writer.label("s2", "of the incident")
+    of = {each.of.name: each for each in writer.series()}
+    writer.touch(replace(of["lately"], last_seen_ns=NOW - 29 * DAY_NS))
+    with writer.database.writing() as connection:
+        connection.execute(update(Series).where(Series.id == of["damaged"].id).values(last_seen_ns=17))
+    assert shortage.oldest(writer.database, 10) == []
+    lately_ns = NOW - shortage.LATELY_NS
+    assert shortage.oldest(writer.database, 10, lately_ns=lately_ns, live={of["live"].id}) == [1]
+    assert shortage.oldest(writer.database, 10, lately_ns=NOW, live={of["live"].id}) == [1, 4]
+
+
+def test_a_series_of_which_nothing_is_left_goes_with_its_last_snapshot(writer: Writer) -> None:
+    there = [grown(writer, 1, MINUTE_NS, first_ns=SECOND_NS, name=name) for name in ("kept", "gone", "chosen", "live")]
+    of = {each.of.name: each for each in writer.series()}
+    writer.touch(replace(of["chosen"], settings=b"\x80"))
+    lately = series(writer, "lately", NOW)
+    live = {of["live"].id}
+    assert shortage.forget_series(writer.database, NOW, live) == 0
+    writer.forget([f"s{number}" for each in there[1:] for number in each])
+    assert shortage.forget_series(writer.database, NOW, live) == 1
+    assert {each.of.name for each in writer.series()} == {"kept", "chosen", "live", "lately"}
+    assert series(writer, "gone").id > lately.id  # the number is not given again
 
 
 def test_types_stay_as_long_as_a_snapshot_needs_them(writer: Writer) -> None:

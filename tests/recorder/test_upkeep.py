@@ -11,6 +11,7 @@ from sqlalchemy import select, update
 
 from app.history import retention
 from app.history.database import open_writing, sqlite_url
+from app.history.retention import DAY_NS
 from app.history.tables import Chunk
 from app.history.writer import Writer
 from app.recorder.budget import DiskBudget
@@ -62,3 +63,23 @@ def test_a_chunk_that_cannot_be_read_does_not_keep_the_disk_from_being_freed_and
     ((told),) = upkeep.damaged()
     assert told.startswith(f"chunk {hurt} is damaged")
     assert f"which {kept.ref} cannot be read without" in told
+
+
+YEAR_NS = 365 * DAY_NS
+
+
+def test_maps_that_are_gone_for_a_year_do_not_fill_the_history_for_good(writer: Writer) -> None:
+    for turn in range(150):
+        snapshot(writer, *noise(turn), name=f"run_{turn}", at_ns=YEAR_NS + turn)
+    snapshot(writer, *noise(1000), name="yesterday", at_ns=2 * YEAR_NS - DAY_NS)
+    disk = DiskBudget(1 << 20)
+    upkeep = Upkeep(writer, disk, live=frozenset({1}))
+    assert "all that is left is labelled or the newest of a map of the last 30 days" in upkeep.look_at_disk(900.0)
+    assert disk.full  # nobody knows yet whether the clock is right
+    assert upkeep.look_at_disk(1000.0, 2 * YEAR_NS) == ""
+    assert not disk.full
+    assert disk.used_bytes <= disk.target_bytes
+    left = [each.id for each in writer.snapshots(limit=1000)]
+    assert (left[0], left[-1]) == (151, 1)
+    upkeep.thin(1000.0, 2 * YEAR_NS)
+    assert len(writer.series()) == len(left)
