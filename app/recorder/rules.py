@@ -125,8 +125,8 @@ def parse(text: str, path: Path | str) -> tuple[Rule, ...]:
     """Rules out of TOML. raises BadRules"""
     try:
         document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as problem:
-        raise BadRules(path, str(problem)) from problem
+    except ValueError as problem:  # TOMLDecodeError, or of Python's own: a number of more than 4,300 digits
+        raise BadRules(path, str(problem).partition(";")[0]) from problem
     except RecursionError as problem:
         raise BadRules(path, "it is nested too deeply") from problem
     if unknown := sorted(set(document) - {"rule"}):

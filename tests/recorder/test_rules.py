@@ -55,6 +55,7 @@ def test_a_map_is_recorded_as_its_rule_says(
         pytest.param("[[rule]]\nentries = 0", "rule 1: entries is a whole number from 1", id="none"),
         pytest.param("[[rule]]\nentries = true", "rule 1: entries is a whole number from 1", id="a truth value"),
         pytest.param(f"rule = {'[' * 7000}", "it is nested too deeply", id="nested"),
+        pytest.param(f"[[rule]]\nentries = {'9' * 5000}", "Exceeds the limit", id="a number without end"),
         pytest.param("[rules]", "rules is nothing that it may say", id="another table"),
         pytest.param("rule = 3", "rules are written as", id="no tables"),
         pytest.param("[[rule]", "line 1", id="no TOML"),
