@@ -57,6 +57,8 @@ class Recorded:
     """CLOCK_MONOTONIC when it was last read; 0: never."""
     actual_s: float = 0.0
     """The interval that it really has, averaged."""
+    paced_s: float = 0.0
+    """CLOCK_MONOTONIC since which it has its pace."""
     settled: bool = False
     """It is kept, and nothing can change any more."""
     why_not: str = ""
@@ -235,6 +237,10 @@ class Recorder:
             if known is None or not _same_map(known.row, row):
                 known = Recorded(row, self._series[map_id], pace, now_s)
             now_there[map_id] = known
+            if pace.interval_s != known.pace.interval_s:
+                # A quicker one holds at once, not when the old one comes round.
+                known.due_s = min(known.due_s, known.looked_s + pace.interval_s * self.disk.stretch)
+                known.paced_s, known.actual_s = now_s, 0.0
             known.row, known.series, known.pace = row, self._series[map_id], pace
             known.why_not = why_not(row, pace)
         self.maps = now_there
@@ -253,7 +259,7 @@ class Recorder:
 
     def _record(self, one: Recorded, now_s: float) -> None:
         if one.looked_s:
-            gap_s = now_s - one.looked_s
+            gap_s = now_s - max(one.looked_s, one.paced_s)
             one.actual_s = gap_s if not one.actual_s else 0.7 * one.actual_s + 0.3 * gap_s
         one.looked_s = now_s
         # From when it was due, so that a little lateness does not add up; from now where it is much too late.

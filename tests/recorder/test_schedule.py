@@ -59,6 +59,27 @@ def test_rules_of_the_page_outlive_the_recorder(bench: Bench) -> None:
     assert (again.rules.text, again.rules.source) == (SLOWER, "page")
 
 
+def test_a_quicker_pace_holds_at_once_and_a_slower_one_from_the_next_look_on(bench: Bench) -> None:
+    with live_map(SPEC, [(u32(1), u64(1))]) as fd:
+        map_id = map_info(fd).id
+        set_rules(bench, SLOWER.replace("5m", "30d"))
+        bench.minute()
+        first_s = bench.recorder.maps[map_id].looked_s
+        bench.minute(1000)
+        assert bench.recorder.maps[map_id].looked_s == first_s
+        set_rules(bench, SLOWER.replace("5m", "20s"))
+        bench.minute(20)
+        assert bench.recorder.maps[map_id].looked_s == bench.now_s
+        bench.minute(20)
+        assert bench.recorder.maps[map_id].looked_s == bench.now_s
+        assert not bench.recorder.maps[map_id].is_stretched  # what the old pace was is nothing that is late
+        set_rules(bench, SLOWER.replace("5m", "1d"))
+        bench.minute(20)
+        last_s = bench.now_s
+        bench.minute(20)
+        assert bench.recorder.maps[map_id].looked_s == last_s
+
+
 def test_a_file_counts_for_more(bench: Bench) -> None:
     set_rules(bench, SLOWER)
     file = bench.recorder.settings.within(bench.recorder.settings.record_rules)
