@@ -17,7 +17,7 @@ class CpuBudget:
     share: float
     """0.01: one per cent."""
     now_s: float
-    """CLOCK_MONOTONIC."""
+    """CLOCK_BOOTTIME."""
     left_s: float = BURST_S
     _spent: deque[tuple[float, float]] = field(default_factory=deque)
     _began_s: float = field(init=False)

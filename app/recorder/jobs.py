@@ -17,6 +17,7 @@ from app.errors import AppError
 from app.history.errors import NoSuchSnapshot
 from app.maps.opening import open_map
 from app.recorder import schedule
+from app.recorder.clock import now_s
 from app.recorder.record import Recorder
 from app.recorder.vouching import By, author
 from app.timeline import changes, strangers, taking
@@ -143,11 +144,11 @@ class Jobs:
 
         def work(job: Job) -> None:
             job.doing = "thinning"
-            resting = self.recorder.clock.rests(time.monotonic())
+            resting = self.recorder.clock.rests(now_s())
             if resting and "clock was set" in resting:
                 job.problems.append(resting)
                 return
-            job.doing = self.recorder.upkeep.thin(time.monotonic(), time.time_ns())
+            job.doing = self.recorder.upkeep.thin(now_s(), time.time_ns())
             job.done = 1
 
         return self._begin(1, work)

@@ -19,7 +19,7 @@ from app.maps.layouts import Btfs
 from app.maps.opening import open_map
 from app.maps.tabulate import cannot_change
 from app.maps.views import identity
-from app.recorder import rules
+from app.recorder import clock, rules
 from app.recorder.budget import CpuBudget, DiskBudget
 from app.recorder.clock import Clock
 from app.recorder.rules import NEVER_S, Pace, Rules
@@ -54,11 +54,13 @@ class Recorded:
     pace: Pace
     due_s: float
     looked_s: float = 0.0
-    """CLOCK_MONOTONIC when it was last read; 0: never."""
+    """CLOCK_BOOTTIME when it was last read; 0: never."""
     actual_s: float = 0.0
-    """The interval that it really has, averaged."""
+    """The interval that it really has, averaged; while the host sleeps there is nothing to look at."""
+    slept_s: float = 0.0
+    """When it was last read, the host had been suspended for so long."""
     paced_s: float = 0.0
-    """CLOCK_MONOTONIC since which it has its pace."""
+    """CLOCK_BOOTTIME since which it has its pace."""
     settled: bool = False
     """It is kept, and nothing can change any more."""
     why_not: str = ""
@@ -103,7 +105,7 @@ class Recorder:
     @classmethod
     def begin(cls, writer: Writer, client: Client, settings: Settings, host: str, boot_id: str) -> Recorder:
         """One that has not looked at anything yet."""
-        now_s = time.monotonic()
+        now_s = clock.now_s()
         return cls(
             writer=writer,
             client=client,
@@ -125,7 +127,7 @@ class Recorder:
         while not stop.is_set():
             busy = jobs()
             try:
-                busy = (self.settings.record and self.step(time.monotonic(), time.time())) or busy
+                busy = (self.settings.record and self.step(clock.now_s(), time.time())) or busy
             except DatabaseUnusable as problem:
                 self._say(str(problem))
                 stop.wait(5)
@@ -176,7 +178,7 @@ class Recorder:
         """The series of a live map, found now if it is not known yet. raises NoSuchMap"""
         known = self.maps.get(map_id)
         if known is None:
-            self._list(time.monotonic())
+            self._list(clock.now_s())
             known = self.maps.get(map_id)
         if known is None:
             raise NoSuchMap(f"#{map_id}")
@@ -190,7 +192,7 @@ class Recorder:
     def facts(self) -> RecorderFacts:
         """How it is."""
         recorded = [each for each in list(self.maps.values()) if not each.why_not]
-        resting = self.clock.rests(time.monotonic())
+        resting = self.clock.rests(clock.now_s())
         return RecorderFacts(
             recording=self.settings.record,
             since_ns=self.since_ns,
@@ -258,10 +260,11 @@ class Recorder:
         return max(due, key=lambda each: (now_s - each.due_s) / each.pace.interval_s, default=None)
 
     def _record(self, one: Recorded, now_s: float) -> None:
+        slept_s = clock.slept_s()
         if one.looked_s:
-            gap_s = now_s - max(one.looked_s, one.paced_s)
+            gap_s = max(now_s - max(one.looked_s, one.paced_s) - (slept_s - one.slept_s), 0.0)
             one.actual_s = gap_s if not one.actual_s else 0.7 * one.actual_s + 0.3 * gap_s
-        one.looked_s = now_s
+        one.looked_s, one.slept_s = now_s, slept_s
         # From when it was due, so that a little lateness does not add up; from now where it is much too late.
         interval_s = one.pace.interval_s * self.disk.stretch
         one.due_s = one.due_s + interval_s if now_s - one.due_s < interval_s / 2 else now_s + interval_s

@@ -34,7 +34,7 @@ NOT_YET = "not yet"
 
 @dataclass(slots=True)
 class Upkeep:
-    """Of one history. Times are of CLOCK_MONOTONIC in seconds, and of CLOCK_REALTIME in nanoseconds."""
+    """Of one history. Times are of CLOCK_BOOTTIME in seconds, and of CLOCK_REALTIME in nanoseconds."""
 
     writer: Writer
     disk: DiskBudget
