@@ -24,6 +24,7 @@ from sqlalchemy import (
     or_,
     select,
     text,
+    true,
     update,
 )
 
@@ -32,7 +33,7 @@ from app.history.chunks import Decoder, NewChunk, Stored
 from app.history.codec import Codec, Rows
 from app.history.database import Database
 from app.history.errors import Damaged
-from app.history.tables import Chunk, Layout, Root, Snapshot, Use
+from app.history.tables import Chunk, Layout, Root, Series, Snapshot, Use
 
 HOUR_NS = 3600 * 1_000_000_000
 DAY_NS = 24 * HOUR_NS
@@ -42,6 +43,8 @@ BEFORE_EDIT_NS = 30 * DAY_NS
 """Snapshots that were taken before a plan was applied stay at least so long."""
 SLICE = 200
 """Chunks encoded anew in one transaction."""
+ROW_BYTES = 200
+"""What a chunk takes beside its bytes, about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,12 +104,20 @@ def thin(database: Database, now_ns: int) -> int:
     with database.reading() as connection:
         query = select(Snapshot.series_id, func.max(Snapshot.id)).group_by(Snapshot.series_id)
         newest = dict(connection.execute(query).all())
-        for series_id, span in _crowded(connection, now_ns):
+        for series_id, span in _crowded(connection, now_ns, ours(database)):
             gone += surplus(_taken(connection, series_id, span), now_ns, newest[series_id])
     return forget(database, sound_ones(database, gone))
 
 
-def _crowded(connection: Connection, now_ns: int) -> Iterator[tuple[int, tuple[int, int]]]:
+def ours(database: Database) -> ColumnElement[bool]:
+    """Of series: those that are this host's to look after. Where several hosts share a history, each has its own clock and budget.
+
+    In a file there is nobody else to do it, so that those count that were taken in from other hosts.
+    """
+    return true() if database.is_sqlite or not database.host else Series.host == database.host
+
+
+def _crowded(connection: Connection, now_ns: int, among: ColumnElement[bool]) -> Iterator[tuple[int, tuple[int, int]]]:
     """(series, (first, last moment)) of hours and days that have more than one snapshot; an index alone answers this."""
     for unit_ns, least_ns, most_ns in (
         (HOUR_NS, now_ns - HOURLY_NS + 1, now_ns - ALL_NS),
@@ -115,7 +126,7 @@ def _crowded(connection: Connection, now_ns: int) -> Iterator[tuple[int, tuple[i
         bucket = Snapshot.taken_ns // literal_column(str(unit_ns), BigInteger)
         query = (
             select(Snapshot.series_id, bucket)
-            .where(Snapshot.taken_ns.between(least_ns, most_ns))
+            .where(Snapshot.taken_ns.between(least_ns, most_ns), Snapshot.series_id.in_(select(Series.id).where(among)))
             .group_by(Snapshot.series_id, bucket)
             .having(func.count() > 1)
         )
@@ -186,7 +197,10 @@ def collect(database: Database, moment: Callable[[], None] = lambda: None) -> Co
 
 
 def used_bytes(database: Database) -> int:
-    """What the history itself takes: on SQLite the file without its free pages."""
+    """What the history itself takes: on SQLite the file without its free pages, else about what this host's snapshots need.
+
+    What snapshots of several hosts need counts for each of them.
+    """
     with database.reading() as connection:
         if database.is_sqlite:
             pages, free, size = (
@@ -194,7 +208,10 @@ def used_bytes(database: Database) -> int:
                 for name in ("page_count", "freelist_count", "page_size")
             )
             return (pages - free) * size
-        return int(connection.execute(select(func.coalesce(func.sum(func.length(Chunk.data) + 200), 0))).scalar_one())
+        roots = select(Snapshot.root_id).join(Series, Series.id == Snapshot.series_id).where(ours(database))
+        needed = select(Use.chunk_id).where(Use.root_id.in_(roots))
+        total = select(func.coalesce(func.sum(func.length(Chunk.data) + ROW_BYTES), 0)).where(Chunk.id.in_(needed))
+        return int(connection.execute(total).scalar_one())
 
 
 def _dead(chunk: type[Chunk]) -> ColumnElement[bool]:

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, and_, delete, exists, func, select
 from app.history import chunks, series
 from app.history.database import Database
 from app.history.errors import Damaged
-from app.history.retention import DAY_NS, sound_ones
+from app.history.retention import DAY_NS, ours, sound_ones
 from app.history.tables import Series, Snapshot
 
 LATELY_NS = 30 * DAY_NS
@@ -28,7 +28,11 @@ def oldest(
     live          series of which the newest stays in any case
     """
     newest = select(Snapshot.series_id, func.max(Snapshot.id)).group_by(Snapshot.series_id)
-    query = select(Snapshot.id, Snapshot.series_id, Snapshot.bytes_added).where(Snapshot.label == "")
+    query = (
+        select(Snapshot.id, Snapshot.series_id, Snapshot.bytes_added)
+        .join(Series, Series.id == Snapshot.series_id)
+        .where(Snapshot.label == "", ours(database))
+    )
     found: list[int] = []
     added_bytes = 0
     with database.reading() as connection:
@@ -57,7 +61,10 @@ def forget_series(database: Database, lately_ns: int, live: Collection[int] = ()
     live       series that stay in any case
     """
     empty = and_(
-        ~exists().where(Snapshot.series_id == Series.id), Series.settings == b"", Series.last_seen_ns < lately_ns
+        ~exists().where(Snapshot.series_id == Series.id),
+        Series.settings == b"",
+        Series.last_seen_ns < lately_ns,
+        ours(database),
     )
     with database.reading() as connection:
         found = [

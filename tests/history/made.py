@@ -13,17 +13,15 @@ SECOND_NS = 1_000_000_000
 Bytes2d = NDArray[np.uint8]
 
 
-def series(writer: Writer, name: str = "flows", at_ns: int = SECOND_NS) -> SeriesFacts:
-    return writer.series_of(
-        Identity(host="here", name=name, type=1, owner="loader"), at_ns=at_ns, map_id=7, boot_id="b"
-    )
+def series(writer: Writer, name: str = "flows", at_ns: int = SECOND_NS, *, host: str = "here") -> SeriesFacts:
+    return writer.series_of(Identity(host=host, name=name, type=1, owner="loader"), at_ns=at_ns, map_id=7, boot_id="b")
 
 
 def snapshot(
     writer: Writer, keys: Bytes2d, values: Bytes2d, *, name: str = "flows", at_ns: int = SECOND_NS, label: str = "",
-    trigger: str = "manual",
+    trigger: str = "manual", host: str = "here",
 ) -> Kept:  # fmt: skip
-    facts = series(writer, name, at_ns)
+    facts = series(writer, name, at_ns, host=host)
     layout_id = writer.layout_of(b"layout", None, None)
     last = writer.newest(facts.id)
     draft = writer.draft(keys, values, previous=last.root_id if last else 0)

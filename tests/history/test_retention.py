@@ -296,6 +296,30 @@ def test_the_newest_goes_too_where_its_map_is_gone_for_long(writer: Writer) -> N
     assert shortage.oldest(writer.database, 10, lately_ns=NOW, live={of["live"].id}) == [1, 4]
 
 
+def test_where_hosts_share_a_history_each_looks_after_its_own(writer: Writer) -> None:
+    shared = not writer.database.is_sqlite
+    keys, values = table(3000)
+    for turn in range(3):
+        for host, name in (("here", "flows"), ("there", "flows")):
+            values[turn] ^= 1
+            at_ns = NOW - 5 * DAY_NS + turn * SECOND_NS
+            snapshot(writer, keys, values, name=name, at_ns=at_ns, host=host)
+    empty = series(writer, "empty", host="there").id
+    named = shortage.oldest(writer.database, 100, lately_ns=NOW)
+    assert named == ([1, 3, 5] if shared else [1, 2, 3, 4, 5, 6])
+    retention.thin(writer.database, NOW)
+    assert [each.id for each in writer.snapshots()] == ([6, 5, 4, 2] if shared else [6, 5])
+    shortage.forget_series(writer.database, NOW)
+    assert (empty in {each.id for each in writer.series()}) is shared
+    used = retention.used_bytes(writer.database)
+    writer.forget(["s5"])
+    retention.collect(writer.database)
+    assert retention.used_bytes(writer.database) < used
+    assert retention.used_bytes(writer.database) == 0 or not shared  # what is left is theirs
+    with writer.reading() as connection:
+        assert list(verify(connection)) == []
+
+
 def test_a_series_of_which_nothing_is_left_goes_with_its_last_snapshot(writer: Writer) -> None:
     there = [grown(writer, 1, MINUTE_NS, first_ns=SECOND_NS, name=name) for name in ("kept", "gone", "chosen", "live")]
     of = {each.of.name: each for each in writer.series()}
