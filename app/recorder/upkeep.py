@@ -20,6 +20,8 @@ THIN_S = 3600.0
 SIZE_S = 60.0
 OLDEST = 500
 """Snapshots that go at once when the disk is short, at the most: then it is looked again."""
+LEAST_PART = 100
+"""Of the budget, what is asked for at least in one step."""
 WAL_BYTES = 16 << 20
 SCRUB_S = 86_400.0
 """All chunks are read through so often, some at a time …"""
@@ -94,8 +96,9 @@ class Upkeep:
         problem = ""
         pressed = False
         while self.disk.used_bytes > self.disk.target_bytes:
-            # Only about as many as make up for it: what is gone does not come back.
-            wanted_bytes = self.disk.used_bytes - self.disk.target_bytes
+            # Only about as many as make up for it, since what is gone does not come back. What one added may be needed by
+            # younger ones, so that little is freed: asking for less and less would take for ever.
+            wanted_bytes = max(self.disk.used_bytes - self.disk.target_bytes, self.disk.budget_bytes // LEAST_PART)
             oldest = shortage.oldest(database, OLDEST, wanted_bytes, lately_ns=lately_ns, live=self.live)
             gone = retention.forget(database, oldest)
             if not gone:

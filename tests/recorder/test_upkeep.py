@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from sqlalchemy import select, update
 
-from app.history import retention
+from app.history import retention, shortage
 from app.history.database import open_writing, sqlite_url
 from app.history.retention import DAY_NS
 from app.history.tables import Chunk
@@ -43,6 +44,29 @@ def test_a_little_too_much_on_disk_costs_a_little_of_the_history(writer: Writer)
     assert left[-1].id == 201 - len(left)  # the oldest went
     assert retention.used_bytes(writer.database) <= disk.target_bytes
     assert disk.stretch == 2  # one shortage, however many steps it took
+
+
+def test_room_is_made_in_few_steps_though_what_goes_is_mostly_needed_by_what_stays(
+    writer: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for turn in range(100):  # each map has a large first snapshot, and a second one that needs nearly all of it
+        keys, values = noise(turn)
+        for number in range(2):
+            values[number] ^= 1
+            snapshot(writer, keys, values, name=f"m{turn}", at_ns=(100 * number + turn + 1) * SECOND_NS)
+    monkeypatch.setattr(DiskBudget, "ROOMY", 1.0)
+    disk = DiskBudget(retention.used_bytes(writer.database) - 4096)
+    asked = []
+    oldest = shortage.oldest
+
+    def counted(*given: Any, **named: Any) -> list[int]:
+        asked.append(given[2])
+        return oldest(*given, **named)
+
+    monkeypatch.setattr(shortage, "oldest", counted)
+    Upkeep(writer, disk).look_at_disk(1000.0)
+    assert min(asked) >= disk.budget_bytes // 100
+    assert len(asked) < 100
 
 
 def test_a_chunk_that_cannot_be_read_does_not_keep_the_disk_from_being_freed_and_is_told_of(writer: Writer) -> None:
