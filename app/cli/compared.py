@@ -77,19 +77,20 @@ def print_entries(shown: Diff, limit: int) -> None:
     shown  in the layout for people
     limit  of all together, 0 for no limit
     """
-    from app.maps.host_names import names
+    from app.timeline.names import names_of
 
-    known = names()
+    old, new = names_of(shown.a.boot_id), names_of(shown.b.boot_id)
     total = len(shown.added) + len(shown.removed) + len(shown.old)
     left = limit or total
     if total:
         click.echo()
-    for mark, table in (("+", shown.added), ("-" if shown.b.is_complete else "?", shown.removed)):
+    gone = "-" if shown.b.is_complete else "?"
+    for mark, table, known in (("+", shown.added, new), (gone, shown.removed, old)):
         part = table.take(slice(0, left))
         left -= len(part)
         for line in _whole(mark, part, known):
             click.echo(harmless(line))
-    for line in _changed(shown, min(left, len(shown.old)), known):
+    for line in _changed(shown, min(left, len(shown.old)), old, new):
         click.echo(harmless(line))
     if limit and total > limit:
         click.echo(f"… {total - limit:,} more entries; --limit N shows more, --limit 0 all", err=True)
@@ -110,7 +111,7 @@ def _whole(mark: str, table: Table, known: Names) -> Iterator[str]:
             yield f"{mark} {key}  {fields}{more}{note}".rstrip()
 
 
-def _changed(shown: Diff, count: int, known: Names) -> Iterator[str]:
+def _changed(shown: Diff, count: int, old: Names, new: Names) -> Iterator[str]:
     """A line an entry, and one below it for each field that differs."""
     import numpy as np
 
@@ -120,14 +121,14 @@ def _changed(shown: Diff, count: int, known: Names) -> Iterator[str]:
         end = min(start + BLOCK_ROWS, count)
         below: list[list[str]] = [[] for _ in range(start, end)]
         for field, rows in fields_in(shown, start, end):
-            for at, line in zip((rows - start).tolist(), _field_lines(shown, field, rows, known), strict=True):
+            for at, line in zip((rows - start).tolist(), _field_lines(shown, field, rows, old, new), strict=True):
                 below[at].append(line)
-        for key, lines in zip(_keys(shown.new.take(np.arange(start, end)), known), below, strict=True):
+        for key, lines in zip(_keys(shown.new.take(np.arange(start, end)), new), below, strict=True):
             yield f"~ {key}"
             yield from lines
 
 
-def _field_lines(shown: Diff, field: FieldDiff, rows: Rows, known: Names) -> Iterator[str]:
+def _field_lines(shown: Diff, field: FieldDiff, rows: Rows, of_old: Names, of_new: Names) -> Iterator[str]:
     """`value.packets  5 → 9  (+4, +0.33 a second)`."""
     import numpy as np
 
@@ -137,9 +138,9 @@ def _field_lines(shown: Diff, field: FieldDiff, rows: Rows, known: Names) -> Ite
         deltas = shown.deltas(field)[np.searchsorted(field.rows, rows)].tolist()
     old, new = (
         _texts(table, field, values, known)
-        for table, values in (
-            (shown.old.take(rows), shown.old_values(field, rows)),
-            (shown.new.take(rows), shown.new_values(field, rows)),
+        for table, values, known in (
+            (shown.old.take(rows), shown.old_values(field, rows), of_old),
+            (shown.new.take(rows), shown.new_values(field, rows), of_new),
         )
     )
     for before, after, delta in zip(old, new, deltas, strict=True):

@@ -92,11 +92,11 @@ def command(  # noqa: PLR0913  (one parameter an option)
     shown = LIMIT_TEXT_ROWS if limit is None and form is None else limit
     bare = form in {"json", "ndjson"}
     read = _recall if is_past(reference) else _read
-    table, left_out = read(settings, reference, where=where, sort=sort, limit=shown, bare=bare)
+    table, left_out, boot = read(settings, reference, where=where, sort=sort, limit=shown, bare=bare)
     if parquet is not None:
         _write_parquet(table, parquet, paths)
     elif form is None:
-        _print_text(table, paths)
+        _print_text(table, paths, boot)
         if left_out:
             click.echo(f"… {left_out:,} more entries; --limit N shows more, --json all", err=True)
     else:
@@ -105,13 +105,17 @@ def command(  # noqa: PLR0913  (one parameter an option)
 
 def _read(
     settings: Settings, reference: str, *, where: str, sort: str, limit: int | None, bare: bool
-) -> tuple[Table, int]:
-    """The entries to print, and how many are left out by the limit; `bare` as bpftool, without fields of the map type's own."""
+) -> tuple[Table, int, str]:
+    """The entries to print, how many are left out by the limit, and the boot of the host in which they were read.
+
+    bare  as bpftool, without fields of the map type's own
+    """
     from app.maps.catalog import resolve
     from app.maps.layouts import Btfs
     from app.maps.opening import open_map
     from app.maps.tabulate import read_sheet
     from app.maps.walk import Completeness
+    from app.timeline.kept_layout import boot_id
 
     with connect(settings) as client:
         map_id = resolve(client, reference)
@@ -125,12 +129,12 @@ def _read(
     if wanted is None and capped:
         click.echo("bpf-atlas: the map grew while it was read; what is printed is cut off", err=True)
     total = (opened.entries or len(sheet.table)) if wanted is not None and capped else len(sheet.table)
-    return _chosen(sheet, where=where, sort=sort, limit=limit, bare=bare, total=total)
+    return *_chosen(sheet, where=where, sort=sort, limit=limit, bare=bare, total=total), boot_id()
 
 
 def _recall(
     settings: Settings, reference: str, *, where: str, sort: str, limit: int | None, bare: bool
-) -> tuple[Table, int]:
+) -> tuple[Table, int, str]:
     """The same out of the history."""
     from app.history.history import moment
     from app.maps.walk import Completeness
@@ -143,7 +147,7 @@ def _recall(
     found = _chosen(sheet, where=where, sort=sort, limit=limit, bare=bare, total=total)
     capped = ", which does not hold all entries" if kept.completeness == Completeness.CAPPED.value else ""
     click.echo(f"bpf-atlas: {kept.ref} of {moment(kept.taken_ns)}{capped}", err=True)
-    return found
+    return *found, kept.boot_id
 
 
 def _chosen(sheet: Sheet, *, where: str, sort: str, limit: int | None, bare: bool, total: int) -> tuple[Table, int]:
@@ -174,16 +178,16 @@ def _chunks(table: Table, form: str, paths: list[str], *, lens: bool) -> Iterato
     return rows.json_chunks(table, lens=lens, threads=THREADS)
 
 
-def _print_text(table: Table, paths: list[str]) -> None:
+def _print_text(table: Table, paths: list[str], boot: str) -> None:
     from app.cli.layout import columns
     from app.columns.cell import cells, heads
-    from app.maps.host_names import names
+    from app.timeline.names import names_of
 
     chosen = heads(table.layout, columns=paths or None)
     if not len(table):
         click.echo("0 entries", err=True)
         return
-    body = [[cell.text for cell in row] for row in cells(table, chosen, None, names())]
+    body = [[cell.text for cell in row] for row in cells(table, chosen, None, names_of(boot))]
     right = frozenset(head.path for head in chosen if head.numeric)
     click.echo(columns([head.path for head in chosen], body, right=right))
 

@@ -27,6 +27,7 @@ class Point:
     root_id: int
     layout_id: int
     taken_ns: int
+    boot_id: str
 
     @property
     def ref(self) -> str:
@@ -130,7 +131,7 @@ def points_of(connection: Connection, series_id: int) -> list[Point]:
     """Every snapshot of a series, oldest first; those whose rows are damaged are passed over."""
     query = select(Snapshot).where(Snapshot.series_id == series_id).order_by(Snapshot.id)
     return [
-        Point(row["id"], row["root_id"], row["layout_id"], row["taken_ns"])
+        Point(row["id"], row["root_id"], row["layout_id"], row["taken_ns"], row["boot_id"])
         for row in connection.execute(query).mappings()
         if snapshots.seal_of(dict(row)) == row["seal"]
     ]

@@ -14,6 +14,7 @@ from app.columns.lenses.show import Names
 from app.maps.owners import LIMIT_OWNERS, below, cgroup2_mount
 
 MAX_COMM_BYTES = 64
+TIME_OFFSETS = Path("/proc/self/timens_offsets")
 
 
 class Comms(Mapping[int, str]):
@@ -69,5 +70,16 @@ def names() -> Names:
         comms=Comms(),
         interfaces=interfaces,
         cgroups=Cgroups(),
-        boot_time_ns=time.clock_gettime_ns(time.CLOCK_REALTIME) - time.clock_gettime_ns(time.CLOCK_MONOTONIC),
+        boot_time_ns=time.clock_gettime_ns(time.CLOCK_REALTIME) - monotonic_ns(),
     )
+
+
+def monotonic_ns() -> int:
+    """CLOCK_MONOTONIC as BPF programs read it: a time namespace sets it off for its processes alone."""
+    now_ns = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
+    # Since Linux commit 04a8682a71be ("fs/proc: Introduce /proc/pid/timens_offsets") (in v5.6): clock, seconds, nanoseconds.
+    with contextlib.suppress(OSError, ValueError):
+        for clock, seconds, nanoseconds in map(str.split, TIME_OFFSETS.read_text().splitlines()):
+            if clock == "monotonic":
+                now_ns -= int(seconds) * 10**9 + int(nanoseconds)
+    return now_ns

@@ -19,8 +19,8 @@ from app.columns.node import NodeKind, leaves
 from app.columns.plan import ARRAY_LIMIT, plan_raw
 from app.columns.table import Layout, Table
 from app.maps.hiding import Mask
-from app.maps.host_names import names
 from app.timeline.differ import Diff, FieldDiff, Rows, plain_path
+from app.timeline.names import names_of
 from app.web.bytes_view import Dump, change_dumps, dump
 from app.web.diff_state import DiffState
 from app.web.diff_totals import NO_STEP, Step, head_of, steps
@@ -159,30 +159,35 @@ def sheet(made: Diff, state: DiffState, rows: Selection) -> Sheet:
     pages = max(-(-len(rows) // per_page), 1)
     start = (min(state.page, pages) - 1) * per_page
     added, removed, changed = _cut(rows, start, start + per_page)
-    shown = names()
+    old, new = names_of(made.a.boot_id), names_of(made.b.boot_id)
     key_heads = _key_heads(made)
-    lines = _keyed(made, added, removed, changed, key_heads, shown)
+    of_added, of_removed, of_changed = (
+        _keyed(kind, made, table.keys[rows], key_heads, shown)
+        for kind, table, rows, shown in (
+            ("added", made.added, added, new),
+            ("removed", made.removed, removed, old),
+            ("changed", made.new, changed, new),
+        )
+    )
     tables = made.added.take(added), made.removed.take(removed), made.old.take(changed), made.new.take(changed)
-    of_added, of_removed = lines[: len(added)], lines[len(added) : len(added) + len(removed)]
-    of_changed = lines[len(added) + len(removed) :]
     columns: list[Head] = []
     left_out = 0
     match state.layout:
         case "side":
             columns, left_out = value_heads(made, only_changed=state.only_changed)
-            _side(of_added, tables[0], columns, shown, new=True)
-            _side(of_removed, tables[1], columns, shown, new=False)
-            _side_by_side(of_changed, tables[2], tables[3], columns, shown)
+            _side(of_added, tables[0], columns, new, new=True)
+            _side(of_removed, tables[1], columns, old, new=False)
+            _side_by_side(of_changed, (tables[2], old), (tables[3], new), columns)
         case "raw":
             _whole_dumps(of_added, tables[0], new=True)
             _whole_dumps(of_removed, tables[1], new=False)
             _change_dumps(of_changed, tables[2], tables[3])
         case _:
-            _values(of_added, tables[0], shown)
-            _values(of_removed, tables[1], shown)
-            _field_lines(of_changed, made, changed, state.field, shown)
+            _values(of_added, tables[0], new)
+            _values(of_removed, tables[1], old)
+            _field_lines(of_changed, made, changed, state.field, (old, new))
     return Sheet(
-        key_heads=key_heads, heads=columns, columns_left_out=left_out, lines=lines, matched=len(rows), pages=pages,
+        key_heads=key_heads, heads=columns, columns_left_out=left_out, lines=of_added + of_removed + of_changed, matched=len(rows), pages=pages,
         first=start + 1 if len(rows) else 0,
     )  # fmt: skip
 
@@ -226,18 +231,11 @@ def _key_heads(made: Diff) -> list[Head]:
     return ([one for one in every if not FILLER.fullmatch(one.label)] or every)[:KEY_COLUMNS]
 
 
-def _keyed(
-    made: Diff, added: Rows, removed: Rows, changed: Rows, key_heads: list[Head], shown: Names
-) -> list[EntryLine]:
-    """A line for each row of the page, with its key."""
-    keys = np.concatenate([made.added.keys[added], made.removed.keys[removed], made.new.keys[changed]])
-    kinds = ["added"] * len(added) + ["removed"] * len(removed) + ["changed"] * len(changed)
+def _keyed(kind: str, made: Diff, keys: NDArray[np.uint8], key_heads: list[Head], shown: Names) -> list[EntryLine]:
+    """A line for each row of one kind, with its key."""
     table = Table(Layout(key=made.new.layout.key, value=None), keys, np.zeros((len(keys), 0), np.uint8))
     found = cells(table, key_heads, None, shown)
-    return [
-        EntryLine(kind=kind, key_hex=key.tobytes().hex(), keys=row)
-        for kind, key, row in zip(kinds, keys, found, strict=True)
-    ]
+    return [EntryLine(kind=kind, key_hex=key.tobytes().hex(), keys=row) for key, row in zip(keys, found, strict=True)]
 
 
 def value_heads(made: Diff, *, only_changed: bool) -> tuple[list[Head], int]:
@@ -274,9 +272,11 @@ def _side(lines: list[EntryLine], table: Table, columns: list[Head], shown: Name
             line.pairs.append((NO_CELL, cell, True) if new else (cell, NO_CELL, True))
 
 
-def _side_by_side(lines: list[EntryLine], old: Table, new: Table, columns: list[Head], shown: Names) -> None:
+def _side_by_side(
+    lines: list[EntryLine], old: tuple[Table, Names], new: tuple[Table, Names], columns: list[Head]
+) -> None:
     for one in columns:
-        pairs = zip(lines, _column(old, one, shown), _column(new, one, shown), strict=True)
+        pairs = zip(lines, *(_column(table, one, shown) for table, shown in (old, new)), strict=True)
         for line, before, after in pairs:
             line.pairs.append((before, after, (before.raw, before.title) != (after.raw, after.title)))
 
@@ -300,7 +300,7 @@ def _leaf_heads(layout: Layout) -> list[Head]:
     return [head(layout, full_path("value", node.path)) for node in nodes]
 
 
-def _field_lines(lines: list[EntryLine], made: Diff, rows: Rows, pattern: str, shown: Names) -> None:
+def _field_lines(lines: list[EntryLine], made: Diff, rows: Rows, pattern: str, shown: tuple[Names, Names]) -> None:
     """The fields of each entry that differ, those of a pattern before the others."""
     meant = {id(each) for each in fields_meant(made, pattern)} if pattern else set()
     for each in sorted(made.fields, key=lambda one: id(one) not in meant) if meant else made.fields:
@@ -318,7 +318,8 @@ def _field_lines(lines: list[EntryLine], made: Diff, rows: Rows, pattern: str, s
             before = after = [BESIDES] * len(wanted)
             moved = [NO_STEP] * len(wanted)
         else:
-            before, after = (_column(table.take(at_rows), one, shown) for table in (made.old, made.new))
+            sides = zip((made.old, made.new), shown, strict=True)
+            before, after = (_column(table.take(at_rows), one, known) for table, known in sides)
             moved = steps(made, each, at_rows, one)
         for at, old, new, step in zip(wanted, before, after, moved, strict=True):
             lines[at].fields.append(

@@ -9,6 +9,7 @@ from flask import Blueprint, Response, redirect
 
 from app.columns.cell import Cell, Head, cells, head
 from app.columns.errors import ColumnsError
+from app.columns.lenses.show import Names
 from app.columns.plan import Plan
 from app.columns.rows import python_rows
 from app.columns.table import Table
@@ -88,7 +89,7 @@ def blueprint(backend: Backend) -> Blueprint:
                 permits=permits(backend.client, number),
                 key_hex=key.hex(),
                 story=f"/series/{series.id}/entries/{key.hex()}" if series else "",
-                parts=parts(table),
+                parts=parts(table, names()),
                 json=json_text(sheet),
                 notes=list(sheet.notes),
                 clock_ns=sheet.reading.ended_at_ns,
@@ -131,25 +132,24 @@ def json_text(sheet: Sheet) -> str:
     return text if len(text) <= MAX_JSON_CHARS else text[:MAX_JSON_CHARS] + "\n…"
 
 
-def parts(table: Table) -> list[Part]:
+def parts(table: Table, shown: Names) -> list[Part]:
     """Key, if it means something, and value of a table of one row."""
     layout = table.layout
     found = []
     if layout.key is not None:
-        found.append(_part(table, "key", layout.key, [("", table.keys[0].tobytes())]))
+        found.append(_part(table, "key", layout.key, [("", table.keys[0].tobytes())], shown))
     if layout.value is not None:
         if layout.n_cpus:
             datas = [(f"CPU {cpu}", table.values[0, cpu].tobytes()) for cpu in range(min(layout.n_cpus, MAX_CPUS))]
         else:
             datas = [("", table.values[0].tobytes())]
-        found.append(_part(table, "value", layout.value, datas))
+        found.append(_part(table, "value", layout.value, datas, shown))
     return found
 
 
-def _part(table: Table, group: str, plan: Plan, datas: list[tuple[str, bytes]]) -> Part:
+def _part(table: Table, group: str, plan: Plan, datas: list[tuple[str, bytes]], shown: Names) -> Part:
     leaves = plan.leaves(ARRAY_ELEMENTS)
     n_cpus = min(table.layout.n_cpus, MAX_CPUS) if group == "value" else 0
-    shown = names()
     rows = []
     for node in leaves[:MAX_FIELDS]:
         path = group + ("" if not node.path else node.path if node.path[0] == "[" else f".{node.path}")

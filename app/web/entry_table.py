@@ -11,11 +11,12 @@ from app.columns.cell import HEAD_LIMIT, Cell, Head, cells, head, heads, row_cou
 from app.columns.errors import ColumnsError
 from app.columns.plan import Plan
 from app.columns.table import Layout
-from app.maps.host_names import names
 from app.maps.kinds import Enumerate, Kind, Meaning
 from app.maps.opening import OpenMap
 from app.maps.page import Page
 from app.maps.walk import Completeness
+from app.timeline.kept_layout import boot_id
+from app.timeline.names import names_of
 from app.timeline.timeline import Moment
 from app.web.bars import Bars, bars
 from app.web.state import EntriesState
@@ -53,6 +54,8 @@ class Subject:
     """A row leads to its entry."""
     called: Mapping[int, str] = field(default_factory=dict)
     """Names by id of what values stand for; empty for other maps, and for the past, in which ids mean nothing."""
+    boot_id: str
+    """Of the host's start in which they were read."""
     first: str = ""
     """What to say of a page for which not all was read."""
 
@@ -67,6 +70,7 @@ def live(opened: OpenMap) -> Subject:
         entries=opened.entries,
         has_links=links and opened.kind.lookup and not opened.schema.layout.datasec,
         called=_called(opened),
+        boot_id=boot_id(),
         first="the first of the map, read just now",
     )
 
@@ -79,6 +83,7 @@ def past(moment: Moment, entries: int) -> Subject:
         layout=moment.schema.layout,
         entries=entries,
         has_links=moment.schema.layout.key is not None and not moment.schema.layout.datasec,
+        boot_id=moment.kept.boot_id,
         first="the first of the snapshot, in the order of their bytes",
     )
 
@@ -120,7 +125,7 @@ def tabled(page: Page, subject: Subject, state: EntriesState) -> Sheet:
     layout = page.sheet.table.layout
     chosen = chosen_heads(layout, state)
     table = page.table
-    rows = cells(table, chosen, slice(0, row_count(table)), names())
+    rows = cells(table, chosen, slice(0, row_count(table)), names_of(subject.boot_id))
     keys = [key.tobytes().hex() for key in table.keys] if subject.has_links else []
     called = subject.called
     nested = subject.kind.meaning is Meaning.MAP_ID and bool(called)

@@ -82,14 +82,14 @@ def create_app(settings: Settings, client: Client, folder: Folder | None = None)
     gate.install(app, settings, client)
     drafts.install(app)
     errors.install(app)
-    rendering.install(app, assets.folder("templates"), static, client)
+    shared = app.extensions["backend"] = backend.connect(settings, client)
+    rendering.install(app, assets.folder("templates"), static, shared)
     app.register_blueprint(assets.blueprint(static))
     app.register_blueprint(reports.blueprint(reports.Tally()))
     app.register_blueprint(login.blueprint(settings, client))
     app.register_blueprint(oidc.blueprint(settings, client, folder))
     app.register_blueprint(settings_page.blueprint(settings, client))
     app.register_blueprint(health.blueprint(client))
-    shared = app.extensions["backend"] = backend.connect(settings, client)
     for pages in (
         overview,
         entries,

@@ -14,6 +14,7 @@ from app.history.errors import NoSuchSeries
 from app.history.snapshots import Kept
 from app.maps.opening import OpenMap
 from app.maps.tabulate import Sheet
+from app.timeline.names import names_of
 from app.timeline.sides import series_now
 from app.web import arguments, times
 from app.web.backend import Backend
@@ -163,7 +164,7 @@ def _entry(backend: Backend, seen: Seen, key_hex: str) -> Response:
         alone=backend.past.is_alone,
         state=EntriesState(ref=seen.kept.ref),
         key_hex=key.hex(),
-        parts=parts(sheet.table),
+        parts=parts(sheet.table, names_of(seen.kept.boot_id)),
         json=json_text(sheet),
         notes=list(sheet.notes),
         ago=times.ago,

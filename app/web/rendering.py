@@ -11,7 +11,6 @@ from flask import Flask, Response, current_app, g, make_response, render_templat
 from jinja2 import DictLoader, StrictUndefined
 
 from app.errors import AppError
-from app.settings import Settings
 from app.web import csrf, gate, mode, text
 from app.web.assets import Assets
 from app.web.permissions import NEEDS
@@ -19,10 +18,13 @@ from app.web.permissions import NEEDS
 if TYPE_CHECKING:
     from werkzeug.wrappers import Response as AnyResponse
 
+    from app.web.backend import Backend
+    from app.web.past import Past
     from app.wire.accounts import SessionFacts
     from app.wire.ask import Client
 
 HELLO_KEPT_S = 10.0
+HOSTS_SHOWN = 2
 THEMES = ("auto", "light", "dark")
 THEME_COOKIE = "bpf-atlas-theme"
 NAV = (
@@ -43,6 +45,7 @@ class Host:
 
     name: str
     kernel: str
+    """Empty for the host of a history that was opened by itself."""
 
 
 class HostFacts:
@@ -66,7 +69,24 @@ class HostFacts:
         return self._kept
 
 
-def install(app: Flask, templates: Path, assets: Assets, client: Client) -> None:
+class HistoryHosts:
+    """The hosts that a history is of, for one that was opened by itself: the one it is looked at on is not the matter."""
+
+    def __init__(self, past: Past) -> None:
+        self._past = past
+        self._kept: Host | None = None
+
+    def get(self) -> Host:
+        """Their names; the file does not change, so they are read once."""
+        timeline = self._past.timeline_or_none()
+        if self._kept is None and timeline is not None:
+            found = sorted({each.of.host for each in timeline.history.series()})
+            more = len(found) - HOSTS_SHOWN
+            self._kept = Host(", ".join(found[:HOSTS_SHOWN]) + (f" and {more} more" if more > 0 else ""), "")
+        return self._kept or Host("", "")
+
+
+def install(app: Flask, templates: Path, assets: Assets, backend: Backend) -> None:
     """Read every template, so that a request opens no file; set filters and the frame's variables."""
     app.jinja_env.loader = DictLoader(
         {path.relative_to(templates).as_posix(): path.read_text() for path in templates.rglob("*.html")}
@@ -84,8 +104,8 @@ def install(app: Flask, templates: Path, assets: Assets, client: Client) -> None
         shorter=text.shorter,
         clock=text.clock,
     )
-    facts = HostFacts(client)
-    settings: Settings = app.extensions["settings"]
+    settings = backend.settings
+    facts = HistoryHosts(backend.past) if settings.is_alone else HostFacts(backend.client)
     icon = assets.inline("icon.svg")
     alone = settings.is_alone
 

@@ -14,13 +14,14 @@ from app.columns.decode import full_path
 from app.columns.errors import ColumnsError
 from app.columns.key_text import parse_key
 from app.columns.lenses import show
+from app.columns.lenses.show import NO_NAMES, Names
 from app.columns.node import Node, leaves
 from app.columns.plan import plan_raw
 from app.columns.table import Layout, Table
 from app.errors import AppError
 from app.history.keys import Point
 from app.history.series import SeriesFacts
-from app.maps.host_names import names
+from app.timeline.names import names_of
 from app.timeline.naming import title
 from app.timeline.story import Span, Story, Summary
 from app.timeline.timeline import Timeline
@@ -156,7 +157,7 @@ def _page(backend: Backend, story: Story, spans: list[Span], path: str) -> Respo
     steps: list[tuple[str, str, str]] = []
     try:
         if path:
-            drawn = chart.chart_of(over_time(story, spans, path), layout, names())
+            drawn = chart.chart_of(over_time(story, spans, path), layout, _names_over(story))
         steps = _steps(story, at, path)
     except ColumnsError as error:
         problem = error
@@ -167,8 +168,8 @@ def _page(backend: Backend, story: Story, spans: list[Span], path: str) -> Respo
         series=story.series,
         title=title(story.series.of),
         key_hex=story.key.hex(),
-        key_words=_key_words(layout, story.key),
-        key_cells=_key_cells(layout, story.key),
+        key_words=_key_words(story, layout),
+        key_cells=_key_cells(story, layout),
         fits=layout.key is None or layout.key.size_bytes == len(story.key),
         live_link=_live_link(backend, story),
         snapshots=len(story.points()),
@@ -201,20 +202,26 @@ def _address(story: Story, **arguments_: object) -> str:
     return arguments.link(f"/series/{story.series.id}/entries/{story.key.hex()}", **arguments_)
 
 
-def _key_words(layout: Layout, key: bytes) -> str:
-    if layout.key is None or not layout.key.typed or layout.key.size_bytes != len(key):
-        return f"hex:{key.hex()}"
-    return " · ".join(cell.text for one, cell in _key_cells(layout, key) if not FILLER.fullmatch(one.label))
+def _names_over(story: Story) -> Names:
+    """For all of it at once: none where it is longer than one boot, or of another one."""
+    boots = {point.boot_id for point in story.points()}
+    return names_of(boots.pop()) if len(boots) == 1 else NO_NAMES
 
 
-def _key_cells(layout: Layout, key: bytes) -> list[tuple[Head, Cell]]:
-    plan = layout.key
+def _key_words(story: Story, layout: Layout) -> str:
+    if layout.key is None or not layout.key.typed or layout.key.size_bytes != len(story.key):
+        return f"hex:{story.key.hex()}"
+    return " · ".join(cell.text for one, cell in _key_cells(story, layout) if not FILLER.fullmatch(one.label))
+
+
+def _key_cells(story: Story, layout: Layout) -> list[tuple[Head, Cell]]:
+    plan, key = layout.key, story.key
     if plan is None or plan.size_bytes != len(key):
         return []
     alone = Layout(key=plan, value=None)
     table = Table(alone, np.frombuffer(key, np.uint8).reshape(1, -1), np.zeros((1, 0), np.uint8))
     found = [head(alone, full_path("key", node.path)) for node in plan.leaves()[:MOST_HEADS]]
-    return list(zip(found, cells(table, found, None, names())[0], strict=True))
+    return list(zip(found, cells(table, found, None, _names_over(story))[0], strict=True))
 
 
 def _live_link(backend: Backend, story: Story) -> str:
@@ -305,17 +312,18 @@ def _fill(story: Story, line: SpanLine, before: Span | None, span: Span) -> None
         return
     earlier = story.table(before) if before is not None else None
     if earlier is None:
-        line.parts = parts_of(table, names())[0]
+        line.parts = parts_of(table, names_of(span.at.boot_id))[0]
         return
+    now, then = (names_of(each.at.boot_id) for each in (span, before or span))
     seconds = (span.at.taken_ns - before.at.taken_ns) / 1e9 if before is not None else 0
     same_layout = earlier.layout is table.layout
     for one, node in _heads(table.layout):
         here = slice(node.offset_bytes, node.end_bytes)
         if same_layout and bool((earlier.values[..., here] == table.values[..., here]).all()):
             continue
-        new = column_cells(table, one, names())[0]
+        new = column_cells(table, one, now)[0]
         try:
-            old = column_cells(earlier, one, names())[0]
+            old = column_cells(earlier, one, then)[0]
         except ColumnsError:  # the field came with another layout
             old = Cell("", "", "text", "")
         if (old.raw, old.title) == (new.raw, new.title):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 from collections.abc import Iterator
@@ -58,6 +59,10 @@ def test_pages_of_a_history_by_itself(file: Path, tmp_path: Path, before: tuple[
                 answer = session.get(origin + path, timeout=30)
                 assert answer.status_code == 200, (path, answer.text[:500])
             assert "10.0.0.1" in session.get(f"{origin}/snapshots/{refs[0]}", timeout=30).text
+            bar = re.search('<span class="host">.*?</span>', session.get(f"{origin}/snapshots", timeout=30).text)
+            assert bar is not None
+            assert os.uname().nodename in bar[0]
+            assert os.uname().release not in bar[0]  # of whoever looks, and nobody knows that of the history's
             assert session.get(f"{origin}/maps/1", timeout=30).status_code == 404
             assert session.get(f"{origin}/healthz", timeout=30).status_code == 200
     finally:

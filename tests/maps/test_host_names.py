@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ import pytest
 from app.maps.host_names import names
 from app.maps.owners import below, cgroup2_mount
 
+ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.kernel
 
 
@@ -36,3 +39,10 @@ def test_cgroups_are_found_by_their_id():
 def test_processes_and_interfaces_have_names():
     assert names().comms[os.getpid()] == Path("/proc/self/comm").read_text().rstrip("\n")
     assert "lo" in names().interfaces.values()
+
+
+def test_programs_read_a_clock_that_no_time_namespace_moves():
+    ask = "from app.maps.host_names import names; print(names().boot_time_ns)"
+    apart = ["unshare", "--time", "--monotonic", "500000", "--boottime", "500000", sys.executable, "-c", ask]
+    done = subprocess.run(apart, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert abs(int(done.stdout) - names().boot_time_ns) < 1000 * 10**9
