@@ -180,9 +180,8 @@ def _texts(table: Table, field: FieldDiff, values: Bytes2d, known: Names) -> lis
 
 def _keys(table: Table, known: Names) -> list[str]:
     """Keys as `--key` takes them: their fields in order."""
-    from app.columns.cell import cells, heads
+    from app.columns.key_text import shown_keys
 
-    chosen = [head for head in heads(table.layout) if head.group == "key"] if table.layout.key else []
-    if not chosen:
+    if table.layout.key is None or not table.layout.key.size_bytes:
         return ["(its one entry)"] * len(table)
-    return [", ".join(cell.text for cell in row) for row in cells(table, chosen, None, known)]
+    return shown_keys(table.layout.key, table.keys, known)

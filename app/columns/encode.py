@@ -26,6 +26,7 @@ MAX_TEXT = 1 << 20
 _GROUPED = re.compile(r"[+-]?[0-9]{1,3}(?:[ _\u00a0\u2009\u202f][0-9]{3})+")
 _AMOUNT = re.compile(r"([+-]?[0-9]+(?:\.[0-9]+)?)[ \u00a0\u2009\u202f]?([A-Za-zµ]+)")
 _NUMBERED = re.compile(r"([0-9]+)(?: .*)?", re.DOTALL)
+_PROCESS = re.compile(r"([0-9]+) (?:.*? )?(?:/ ([0-9]+)|[^/]*)", re.DOTALL)
 _HEX_PAIRS = re.compile(r"[0-9A-Fa-f]{2}(?:[ :-]?[0-9A-Fa-f]{2})*")
 _NS = {"ns": 1, "us": 10**3, "µs": 10**3, "ms": 10**6, "s": 10**9, "min": 60 * 10**9, "h": 3600 * 10**9}
 _SECONDS = {unit: Decimal(ns) / 10**9 for unit, ns in _NS.items()}
@@ -48,7 +49,7 @@ def encode(node: Node, given: Any, lens: str = "") -> int | bytes:
     if isinstance(given, str):
         if len(given) > MAX_TEXT:
             raise unfit(node, f"at most {MAX_TEXT} characters", given)
-        return _from_text(node, given, lens or plain_lens(node))
+        return from_text(node, given, lens or plain_lens(node))
     if node.scalar:
         if node.kind is NodeKind.FLOAT:
             return bits_of(node, floating(node, given))
@@ -69,8 +70,6 @@ def is_number(node: Node) -> bool:
 
 def unwritable(node: Node) -> str:
     """Why nobody may write the field, in a clause; empty for one that can be written."""
-    if node.special == REDACTED:
-        return "the policy hides it from your role"
     if node.special == REDACTED:
         return "the policy hides it from your role"
     if node.special:
@@ -127,7 +126,8 @@ def wanted_of(node: Node) -> str:
 # ---- text to numbers ---------------------------------------------------------------------------------------------------
 
 
-def _from_text(node: Node, text: str, lens: str) -> int | bytes:
+def from_text(node: Node, text: str, lens: str) -> int | bytes:
+    """What text says through a lens, see `encode`. raises BadValue"""
     if node.kind is NodeKind.FLOAT:
         return _float(node, text)
     if node.scalar:
@@ -231,6 +231,15 @@ def _numbered(_: Node, text: str) -> int | None:
     return int(match[1]) if match and len(match[1]) < MAX_DIGITS and not _GROUPED.fullmatch(text) else None
 
 
+def _process_and_thread(_: Node, text: str) -> int | None:
+    """``812 nginx / 813``; without a thread it is the one with the number of its process. A number alone is both at once."""
+    match = _PROCESS.fullmatch(text)
+    if not match or _GROUPED.fullmatch(text) or max(len(each or "") for each in match.groups()) >= MAX_DIGITS:
+        return None
+    process, thread = int(match[1]), int(match[2] or match[1])
+    return process << 32 | thread if max(process, thread) < 1 << 32 else None
+
+
 _READERS: dict[str, Callable[[Node, str], int | None]] = {
     "be": _network,
     "port_be": _network,
@@ -239,6 +248,7 @@ _READERS: dict[str, Callable[[Node, str], int | None]] = {
     "ethertype": _ethertype,
     "char": _character,
     "pid": _numbered,
+    "pid_tgid": _process_and_thread,
     "ifindex": _numbered,
     "cgroup": _numbered,
 }

@@ -5,18 +5,26 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 import numpy as np
 
+from app.columns.cell import column_cells, head
+from app.columns.decode import full_path
+from app.columns.encode import from_text
 from app.columns.errors import BadKey, BadValue
 from app.columns.json_text import template
 from app.columns.lenses import choose
+from app.columns.lenses.show import NO_NAMES, Names
 from app.columns.node import Node, NodeKind, is_in6_addr, is_octets
 from app.columns.plan import Plan
-from app.columns.written import INTEGER, MAX_DIGITS, Writer, octets, port, shown, write
+from app.columns.table import Bytes, Layout, Table
+from app.columns.written import INTEGER, MAX_DIGITS, Writer, octets, shown, write
 
 MAX_TEXT = 1 << 20
+SHOWN_FIELDS = 64
+_EXACT = frozenset({"number", "plain", "hex", "pointer", "be", "port_be", "ipv4", "proto"})
 _BYTE = re.compile(r"0x[0-9a-fA-F]{2}")
 _SPLIT = re.compile(r'"(?:[^"\\]|\\.)*"|[^,]+')
 
@@ -64,6 +72,36 @@ def key_text(plan: Plan, data: bytes) -> str:
         return text if from_json(plan, json.loads(text)) == data else "hex:" + data.hex()
     except BadKey:
         return "hex:" + data.hex()
+
+
+def shown_keys(plan: Plan, keys: Bytes, names: Names = NO_NAMES) -> list[str]:
+    """Keys uint8[n, size] as people read them, the fields in order, and such that `parse_key` gives back their bytes.
+
+    A key of which a cell does not say all (a rounded length of time, text with a comma in it) is told as by `key_text`.
+    """
+    layout = Layout(key=plan, value=None)
+    fields = list(islice(_fields(plan.root), SHOWN_FIELDS + 1))
+    if len(fields) > SHOWN_FIELDS:
+        return [key_text(plan, key.tobytes()) for key in keys]
+    page = Table(layout, keys, np.zeros((len(keys), 0), np.uint8))
+    columns = [column_cells(page, head(layout, full_path("key", node.path)), names) for node in fields]
+    texts = [", ".join(cell.text for cell in row) for row in zip(*columns, strict=True)]
+    if sum(node.size_bytes for node in fields if _says_all(node, plan)) == plan.size_bytes:
+        return texts  # trying each of a million would take minutes
+    return [_sure(plan, text, key.tobytes()) for text, key in zip(texts, keys, strict=True)]
+
+
+def _says_all(node: Node, plan: Plan) -> bool:
+    """Whatever number the field holds, its cell gives it back."""
+    plain = node.kind is NodeKind.INT and node.size_bits <= 64 and not node.bitfield and not node.special
+    return plain and choose.default(node, plan) in _EXACT
+
+
+def _sure(plan: Plan, text: str, key: bytes) -> str:
+    try:
+        return text if parse_key(plan, text) == key else key_text(plan, key)
+    except BadKey:
+        return key_text(plan, key)
 
 
 def from_json(plan: Plan, document: Any) -> bytes:
@@ -135,13 +173,25 @@ def _from_fields(plan: Plan, text: str) -> bytes:
         words = (
             json.loads(part) if part[:1] == '"' and part[-1:] == '"' and len(part) > 1 and "\\" not in part else part
         )
-        if choose.default(node, plan) == "port_be" and INTEGER.fullmatch(words):
-            words = str(int.from_bytes(port(node, words), node.byte_order))
-        if is_in6_addr(node):
-            writer.put_bytes(node, octets(node, words))
-        else:
-            write(writer, node, words)
+        if not node.special:
+            _put_text(writer, node, words, choose.default(node, plan))
     return bytes(writer.data)
+
+
+def _put_text(writer: Writer, node: Node, words: str, lens: str) -> None:
+    """One field as its cell shows it, or as plainly as people write it. raises BadValue"""
+    try:
+        found = from_text(node, words, lens)
+    except BadValue as unread:
+        try:
+            write(writer, node, words)  # characters for octets, for one
+        except BadValue:
+            raise unread from None
+        return
+    if isinstance(found, int):
+        writer.put(node, found)
+    else:
+        writer.put_bytes(node, found)
 
 
 def _fields(node: Node) -> Iterator[Node]:

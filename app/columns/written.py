@@ -215,14 +215,6 @@ def _hex_list(node: Node, given: Any) -> bytes:
     return bytes(int(byte, 16) for byte in given)
 
 
-def port(node: Node, text: str) -> bytes:
-    """A port's bytes, in network order. raises BadValue"""
-    number = int(text, 16) if "x" in text.lower() else int(text[:20])
-    if not 0 <= number < 1 << node.size_bits:
-        raise unfit(node, "a port", text)
-    return number.to_bytes(node.size_bytes, "big")
-
-
 def _wanted(node: Node) -> str:
     if node.enum:
         return f"one of {', '.join(value.name for value in node.enum[:8])} or a number"

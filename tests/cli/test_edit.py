@@ -205,7 +205,7 @@ def test_a_frozen_map_is_frozen(edits: Run) -> None:
     (("--key", "1", "--set", "value.name=nine chars"), 2, "value.name: at most 8 bytes of text was wanted, found 10"),
     (("--key", "1", "--set", "limit"), 2, "--set wants PATH=VALUE, such as value.limit=128, found 'limit'"),
     (("--key", "9", "--set", "value.limit=1"), 1, "has no entry under hex:09000000 now"),
-    (("--key", "nine", "--set", "value.limit=1"), 2, "the key: an integer was wanted, found nine"),
+    (("--key", "nine", "--set", "value.limit=1"), 2, "the key: __u32 from 0 to 4294967295 was wanted, found nine"),
     (("--set", "value.limit=1"), 2, "say which entry: a key of 4 bytes is wanted"),
     (("--key", "1"), 2, "say one thing to do"),
     (("--key", "1", "--delete", "--create"), 2, "say one thing to do"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import sqlite3
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ from app.timeline import place
 from app.uapi import syscall
 from tests.cli.conftest import Done, Service, folder, start
 from tests.cli.made import FLOWS, bare_map, flow, flow_key, typed_map
-from tests.cli.within import Within, within
+from tests.cli.within import ON, Within, within
 
 __all__ = ["within"]
 pytestmark = pytest.mark.kernel
@@ -164,6 +165,27 @@ def test_tidying_says_what_it_did(within: Within) -> None:
     assert not text.startswith("0 snapshots thinned, 0 chunks")
     assert within.done("history", "verify").status == 0
     assert "no dashboard runs" in within.refused(1, "history", "state")
+
+
+RANKED = """
+typedef unsigned int __u32; typedef unsigned short __u16; typedef unsigned char __u8;
+typedef __u32 __be32; typedef __u16 __be16;
+struct ranked { __be32 saddr; __be16 dport; __u8 proto; __u8 pad; __u32 rank; };
+struct held { __u32 hits; };
+int use(struct ranked *key, struct held *value) { return 0; }
+"""
+
+
+def test_keys_that_a_comparison_prints_are_found(within: Within) -> None:
+    key = bytes([1, 0, 0, 10, 0, 80, 6, 0]) + (6400).to_bytes(4, "little")
+    with typed_map(RANKED, "ranked", "held", key_size=12, value_size=4, name=NAME.encode()) as (fd, map_id):
+        within.snapshot(map_id)
+        syscall.map_update(fd, key, bytes(4))
+        within.snapshot(map_id)
+        (listed,) = re.findall(r"^[+] (.*?)  .*$", within.done("diff", "s1", "s2").text, re.MULTILINE)
+        assert listed == "1.0.0.10, 80, TCP, 0, 6\N{THIN SPACE}400"
+        assert "first seen  s2" in within.done("history", "find", map_id, listed).text
+        within.done("edit", map_id, "--key", listed, "--set", "value.hits=2", "--reason", "r", "--dry-run", env=ON)
 
 
 def test_a_key_is_followed(within: Within) -> None:

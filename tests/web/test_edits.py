@@ -373,7 +373,7 @@ def test_create_by_fields_and_by_one_text(blob: bytes, editor: LocalClient) -> N
         bad.fields["key"] = "eight"
         assert bad.send("preview", reason="r").status_code == 422
         assert bad.fields["key"] == "eight"
-        assert problems(bad.page)["key"] == "The key: an integer was wanted, found eight."
+        assert problems(bad.page)["key"] == "The key: __u32 from 0 to 4294967295 was wanted, found eight."
 
 
 def test_a_full_map_is_told(blob: bytes, editor: LocalClient) -> None:
@@ -698,7 +698,7 @@ def test_api_sets_creates_deletes_and_undoes(blob: bytes, api: Any) -> None:
     ({"key": 1, "set": {"value.limit": 1}, "expected": {"value.limit": 63}, "reason": "r"}, 409, "", "something else than what was expected"),
     ({"key": 1, "set": {"value.limit": 1}, "expected": {"value.state": 0}, "reason": "r"}, 422, "", "value.state holds ESTABLISHED"),
     ({"key": 9, "set": {"value.limit": 1}, "reason": "r"}, 404, "", "has no entry"),
-    ({"key": "nine", "set": {"value.limit": 1}, "reason": "r"}, 422, "", "the key: an integer was wanted"),
+    ({"key": "nine", "set": {"value.limit": 1}, "reason": "r"}, 422, "", "the key: __u32 from 0 to 4294967295 was wanted"),
     ({"key": 1, "reason": "r"}, 422, "", "say one thing to do"),
     ({"key": 1, "delete": True, "create": True, "reason": "r"}, 422, "", "say one thing to do"),
     ({"key": 1, "set": [1], "reason": "r"}, 400, "", "Expected `object`, got `array`"),
