@@ -11,6 +11,7 @@ from app.cli.layout import columns, harmless
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from app.columns.cell import Cell
     from app.columns.lenses.show import Names
     from app.columns.table import Layout, Table
     from app.timeline.differ import Bytes2d, Diff, FieldDiff, Rows
@@ -132,22 +133,27 @@ def _field_lines(shown: Diff, field: FieldDiff, rows: Rows, of_old: Names, of_ne
     """`value.packets  5 → 9  (+4, +0.33 a second)`."""
     import numpy as np
 
+    from app.columns.cell import told_apart
+
     counts = field.numeric and _counts(shown.new.layout, field)
     deltas: list[object] = [None] * len(rows)
     if counts:
         deltas = shown.deltas(field)[np.searchsorted(field.rows, rows)].tolist()
-    old, new = (
-        _texts(table, field, values, known)
+    sides = (
+        _cells(table, field, values, known)
         for table, values, known in (
             (shown.old.take(rows), shown.old_values(field, rows), of_old),
             (shown.new.take(rows), shown.new_values(field, rows), of_new),
         )
     )
-    for before, after, delta in zip(old, new, deltas, strict=True):
+    for old, new, delta in zip(*sides, deltas, strict=True):
+        before, after = told_apart(old, new)
         rate = (
             f", {_rate(delta / shown.seconds)} a second" if isinstance(delta, int | float) and shown.seconds > 0 else ""
         )
-        yield f"    {field.path}  {before} → {after}" + (f"  ({_signed(delta)}{rate})" if delta is not None else "")
+        yield f"    {field.path}  {before.text} → {after.text}" + (
+            f"  ({_signed(delta)}{rate})" if delta is not None else ""
+        )
 
 
 def _counts(layout: Layout, field: FieldDiff) -> bool:
@@ -161,9 +167,9 @@ def _counts(layout: Layout, field: FieldDiff) -> bool:
         return False
 
 
-def _texts(table: Table, field: FieldDiff, values: Bytes2d, known: Names) -> list[str]:
+def _cells(table: Table, field: FieldDiff, values: Bytes2d, known: Names) -> list[Cell]:
     """Readings of one field."""
-    from app.columns.cell import column_cells, head, reading
+    from app.columns.cell import Cell, column_cells, head, reading
     from app.columns.decode import locate
     from app.columns.errors import NoSuchField
     from app.timeline.differ import plain_path
@@ -174,8 +180,9 @@ def _texts(table: Table, field: FieldDiff, values: Bytes2d, known: Names) -> lis
     except NoSuchField:
         named = False
     if named:
-        return [cell.text for cell in column_cells(table, head(table.layout, field.path), known)]
-    return [reading(node, "octets", row.tobytes(), known) for row in values]  # the whole value, where no field differs
+        return column_cells(table, head(table.layout, field.path), known)
+    texts = [reading(node, "octets", row.tobytes(), known) for row in values]
+    return [Cell(text, "", "bytes", text) for text in texts]  # the whole value, where no field differs
 
 
 def _keys(table: Table, known: Names) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -10,6 +11,7 @@ from app.cli.layout import columns
 
 if TYPE_CHECKING:
     from app.cli.past import Past
+    from app.columns.cell import Cell
     from app.history.keys import Point
     from app.timeline.story import Span, Story, Summary
 
@@ -36,27 +38,46 @@ def story_of(past: Past, reference: str, key: str) -> Story:
 def changing(story: Story, spans: list[Span], path: str) -> list[Span]:
     """Those at which a field came to hold something else. raises NoSuchField"""
     shown: list[Span] = []
-    last: object = shown
+    last: object = None
     for span in spans:
-        told = _told(story, span, path)
-        if told != last:
+        held = [cell.raw for cell in _cells(story, span, path).values()]
+        if held != last:
             shown.append(span)
-        last = told
+        last = held
     return shown
 
 
-def _told(story: Story, span: Span, path: str) -> str | None:
-    """What a span's value says, in one line: one field, or all of them; None where the key was not there."""
+def _cells(story: Story, span: Span, path: str) -> dict[str, Cell]:
+    """What a span's value says, by labels: one field, or all of them; empty where the key was not there."""
     from app.columns.cell import cells, heads
+    from app.timeline.names import names_of
 
     table = story.table(span)
     if table is None:
-        return None
+        return {}
     chosen = heads(table.layout, columns=[path]) if path else [h for h in heads(table.layout) if h.group == "value"]
-    (row,) = cells(table, chosen)
-    if path:
-        return row[0].text
-    return "  ".join(f"{head.label}={cell.text}" for head, cell in zip(chosen, row, strict=True))
+    (row,) = cells(table, chosen, None, names_of(span.at.boot_id))
+    return {head.label: cell for head, cell in zip(chosen, row, strict=True)}
+
+
+def _texts(story: Story, spans: list[Span], path: str) -> list[str]:
+    """A line a span; a field that reads the same as in one of the lines beside, and is not, is told exactly."""
+    from app.columns.cell import told_apart
+
+    held = [_cells(story, span, path) for span in spans]
+    shown = [dict(each) for each in held]
+    for at, (before, after) in enumerate(pairwise(held)):
+        for label in before.keys() & after.keys():
+            old, new = told_apart(before[label], after[label])
+            if old is not before[label]:
+                shown[at][label], shown[at + 1][label] = old, new
+    alone = bool(path)
+    return [
+        "  ".join(cell.text if alone else f"{label}={cell.text}" for label, cell in each.items())
+        if span.value is not None
+        else "(not there)"
+        for span, each in zip(spans, shown, strict=True)
+    ]
 
 
 def print_story(story: Story, summary: Summary, spans: list[Span], path: str) -> None:
@@ -75,13 +96,10 @@ def print_story(story: Story, summary: Summary, spans: list[Span], path: str) ->
     for name, text in rows:
         if text:
             click.echo(f"{name:>12}  {text}")
+    last = spans[-SHOWN_SPANS:]
     body = [
-        [
-            each.at.ref,
-            _point(each.at).partition("  ")[2],
-            told if (told := _told(story, each, path)) is not None else "(not there)",
-        ]
-        for each in spans[-SHOWN_SPANS:]
+        [each.at.ref, _point(each.at).partition("  ")[2], text]
+        for each, text in zip(last, _texts(story, last, path), strict=True)
     ]
     click.echo()
     click.echo(columns(["FROM", "TIME (UTC)", path or "HOLDS"], body))

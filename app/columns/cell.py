@@ -149,9 +149,24 @@ def column_cells(page: Table, one: Head, names: Names = NO_NAMES) -> list[Cell]:
 
 def reading(node: Node, lens: str, data: bytes, names: Names = NO_NAMES) -> str:
     """Text of ``node`` in one whole key or value ``data``, through ``lens``."""
-    layout_bytes = np.frombuffer(data, np.uint8).reshape(1, -1)
-    field = Field("value", "value", node, "")
-    return _single(field, lens, layout_bytes, names)[0].text
+    return _one(node, lens, data, names).text
+
+
+def two_readings(node: Node, lens: str, old: bytes, new: bytes, names: Names = NO_NAMES) -> tuple[str, str]:
+    """The same of two whole values, told apart where they differ."""
+    before, after = told_apart(_one(node, lens, old, names), _one(node, lens, new, names))
+    return before.text, after.text
+
+
+def told_apart(old: Cell, new: Cell) -> tuple[Cell, Cell]:
+    """Two cells of one field; where both read the same and are not, as two moments of one millisecond, the exact values."""
+    if old.text != new.text or old.raw == new.raw or max(len(old.raw), len(new.raw)) > TEXT_BYTES:
+        return old, new
+    return replace(old, text=old.raw), replace(new, text=new.raw)
+
+
+def _one(node: Node, lens: str, data: bytes, names: Names) -> Cell:
+    return _single(Field("value", "value", node, ""), lens, np.frombuffer(data, np.uint8).reshape(1, -1), names)[0]
 
 
 def _fields(page: Table, field: Field, lens: str, names: Names) -> list[Cell]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from app.columns.cell import reading
+from app.columns.cell import reading, two_readings
 from app.columns.decode import Field, full_path, locate
 from app.columns.encode import encode, held, in_group, is_number, overlaid, unwritable
 from app.columns.errors import BadValue
@@ -18,6 +18,7 @@ from app.columns.node import Node, NodeKind, is_in6_addr, is_octets, leaves
 from app.columns.plan import Plan, plan_raw
 from app.columns.written import INTEGER
 from app.maps.errors import CannotEdit
+from app.maps.host_names import names_for
 from app.maps.opening import OpenMap
 from app.uapi.kernel import cpu_stride
 from app.wire.edits import ALL_CPUS, NO_CPU, Change
@@ -97,6 +98,7 @@ def _of_composite(opened: OpenMap, target: Target, data: bytes, new: bytes) -> I
 
 
 def _change(target: Target, node: Node, data: bytes, new: bytes) -> Change:
+    old_text, new_text = two_readings(node, target.lens, data, new, names_for(target.lens))
     return Change(
         path=target.path,
         offset_bits=node.offset_bits,
@@ -106,8 +108,8 @@ def _change(target: Target, node: Node, data: bytes, new: bytes) -> Change:
         new=held(node, new),
         expected=held(node, data),
         cpu=target.cpu,
-        old_text=reading(node, target.lens, data),
-        new_text=reading(node, target.lens, new),
+        old_text=old_text,
+        new_text=new_text,
     )
 
 
@@ -115,8 +117,9 @@ def _of_each_cpu(opened: OpenMap, target: Target, given: Any, seen: bytes) -> Ch
     node = target.node
     parts = [part_of(opened, seen, cpu) for cpu in cpus_of(opened, ALL_CPUS)]
     each = [held(node, part) for part in parts]
-    texts = [reading(node, target.lens, part) for part in parts]
-    new = patched(target, given, parts[0])
+    new, known = patched(target, given, parts[0]), names_for(target.lens)
+    texts = [two_readings(node, target.lens, part, new, known) for part in parts]
+    old_texts = [old for old, _ in texts]
     return Change(
         path=target.path,
         offset_bits=node.offset_bits,
@@ -126,8 +129,8 @@ def _of_each_cpu(opened: OpenMap, target: Target, given: Any, seen: bytes) -> Ch
         new=held(node, new),
         cpu=ALL_CPUS,
         expected_each=tuple(number for number in each if isinstance(number, int)),
-        old_text=texts[0] if len(set(texts)) == 1 else " | ".join(texts),
-        new_text=reading(node, target.lens, new),
+        old_text=old_texts[0] if len(set(old_texts)) == 1 else " | ".join(old_texts),
+        new_text=next((text for old, text in texts if old != text), texts[0][1]),
     )
 
 
@@ -143,7 +146,7 @@ def expecting(opened: OpenMap, target: Target, change: Change, given: Any) -> Ch
         raise BadValue(f"{target.path} is expected field by field: name one of its fields", target.path)
     base = bytes(opened.facts.value_size)
     wanted = patched(target, given, base)
-    number, text = held(target.node, wanted), reading(target.node, target.lens, wanted)
+    number, text = held(target.node, wanted), reading(target.node, target.lens, wanted, names_for(target.lens))
     if change.cpu == ALL_CPUS and isinstance(number, int):
         return msgspec.structs.replace(change, expected_each=(number,) * len(change.expected_each), old_text=text)
     return msgspec.structs.replace(change, expected=number, old_text=text)
@@ -270,5 +273,5 @@ def check_expected(opened: OpenMap, expected: Mapping[str, Any], seen: bytes, *,
         for each in by_cpu(opened, target, split=True):
             data = part_of(opened, seen, each.cpu)
             if held(each.node, data) != held(each.node, patched(each, given, data)):
-                found = reading(each.node, each.lens, data)
+                found = reading(each.node, each.lens, data, names_for(each.lens))
                 raise CannotEdit(f"{each.path} holds {found}, not what was expected: look at the entry again")

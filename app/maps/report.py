@@ -6,14 +6,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from app.columns.cell import reading
+from app.columns.cell import reading, two_readings
 from app.columns.decode import full_path, locate
 from app.columns.encode import held
 from app.columns.errors import NoSuchField
 from app.columns.lenses import choose
-from app.columns.node import leaves
+from app.columns.node import Node, leaves
 from app.columns.plan import Plan, plan_raw
 from app.maps.changes import part_of
+from app.maps.host_names import names_for
 from app.maps.opening import OpenMap
 from app.uapi.kernel import cpu_stride
 from app.wire.edits import ALL_CPUS, NO_CPU, Change, Edit, FieldPlan, Report
@@ -78,28 +79,24 @@ def differences(opened: OpenMap, old: bytes | None, new: bytes | None) -> Iterat
                 continue
             lens = choose.default(leaf, plan)
             lines += 1
+            old_text, new_text = _texts(leaf, lens, one, other)
             yield FieldLine(
                 path=full_path("value", leaf.path),
                 cpu=cpu,
-                old="" if one is None else reading(leaf, lens, one),
-                new="" if other is None else reading(leaf, lens, other),
+                old=old_text,
+                new=new_text,
                 before=None if one is None else held(leaf, one),
                 after=None if other is None else held(leaf, other),
             )
 
 
-def text_of(opened: OpenMap, path: str, value: bytes | None, cpu: int = NO_CPU) -> str:
-    """A field of a whole value as people read it; empty where it cannot be."""
-    if value is None:
-        return ""
-    try:
-        node = locate(opened.schema.layout, path).node
-    except NoSuchField:
-        return ""
-    data = _part(opened, value, cpu)
-    if len(data) < node.end_bytes:
-        return ""
-    return reading(node, choose.default(node, _plan(opened)), data)
+def _texts(leaf: Node, lens: str, one: bytes | None, other: bytes | None) -> tuple[str, str]:
+    """As people read it; empty where there is nothing."""
+    known = names_for(lens)
+    if one is not None and other is not None:
+        return two_readings(leaf, lens, one, other, known)
+    old, new = ("" if data is None else reading(leaf, lens, data, known) for data in (one, other))
+    return old, new
 
 
 def visible_value(opened: OpenMap, value: bytes | None) -> bytes | None:
@@ -159,14 +156,28 @@ def _field(line: FieldLine) -> dict[str, Any]:
 
 
 def _of_change(opened: OpenMap, change: Change, plan: FieldPlan | None, value: bytes | None) -> FieldLine:
-    now = text_of(opened, change.path, value, change.cpu) if change.cpu != ALL_CPUS else ""
     line = FieldLine(
         path=change.path, cpu=change.cpu, old=change.old_text, new=change.new_text,
-        now="" if now in {change.old_text, change.new_text} else now, before=change.expected, after=change.new,
+        now=_now(opened, change, value), before=change.expected, after=change.new,
     )  # fmt: skip
     if plan is None:
         return line
     return replace(line, method=plan.method, promise=plan.promise, why=plan.why, result=plan.result)
+
+
+def _now(opened: OpenMap, change: Change, value: bytes | None) -> str:
+    """What a field holds by now as people read it; empty where that is what it held or was to hold, or cannot be told."""
+    if value is None or change.cpu == ALL_CPUS:
+        return ""
+    try:
+        node = locate(opened.schema.layout, change.path).node
+    except NoSuchField:
+        return ""
+    data = _part(opened, value, change.cpu)
+    if len(data) < node.end_bytes or held(node, data) in (change.expected, change.new):
+        return ""
+    lens = choose.default(node, _plan(opened))
+    return reading(node, lens, data, names_for(lens))
 
 
 def _part(opened: OpenMap, value: bytes, cpu: int) -> bytes:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.columns import where as filtering
-from app.columns.cell import Cell, Head, cells, column_cells, head
+from app.columns.cell import Cell, Head, cells, column_cells, head, told_apart
 from app.columns.decode import full_path
 from app.columns.errors import ColumnsError, NoSuchField
 from app.columns.key_text import parse_key
@@ -278,7 +278,8 @@ def _side_by_side(
     for one in columns:
         pairs = zip(lines, *(_column(table, one, shown) for table, shown in (old, new)), strict=True)
         for line, before, after in pairs:
-            line.pairs.append((before, after, (before.raw, before.title) != (after.raw, after.title)))
+            differ = (before.raw, before.title) != (after.raw, after.title)
+            line.pairs.append((*told_apart(before, after), differ))
 
 
 def _values(lines: list[EntryLine], table: Table, shown: Names) -> None:
@@ -323,7 +324,7 @@ def _field_lines(lines: list[EntryLine], made: Diff, rows: Rows, pattern: str, s
             moved = steps(made, each, at_rows, one)
         for at, old, new, step in zip(wanted, before, after, moved, strict=True):
             lines[at].fields.append(
-                FieldLine(each.path, _label(each.path), old, new, one is not None and one.numeric, step)
+                FieldLine(each.path, _label(each.path), *told_apart(old, new), one is not None and one.numeric, step)
             )
 
 

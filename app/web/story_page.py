@@ -9,7 +9,7 @@ from itertools import islice
 import numpy as np
 from flask import Blueprint, Response, g, redirect, request
 
-from app.columns.cell import Cell, Head, cells, column_cells, head
+from app.columns.cell import Cell, Head, cells, column_cells, head, told_apart
 from app.columns.decode import full_path
 from app.columns.errors import ColumnsError
 from app.columns.key_text import parse_key
@@ -334,7 +334,7 @@ def _fill(story: Story, line: SpanLine, before: Span | None, span: Span) -> None
         step = NO_STEP
         if one.lens in COUNTED and _is_number(old.raw) and _is_number(new.raw):
             step = step_of(one, int(new.raw) - int(old.raw), seconds)
-        line.moved.append(Moved(one.path, one.label, old, new, step))
+        line.moved.append(Moved(one.path, one.label, *told_apart(old, new), step))
 
 
 def _heads(layout: Layout) -> list[tuple[Head, Node]]:

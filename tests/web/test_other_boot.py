@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from collections.abc import Iterator
@@ -50,11 +51,19 @@ class Moments:
 
 
 @pytest.fixture(scope="module")
-def moments(past: Recorded, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Moments]:
-    blob = kernel_maps.compile_btf(SOURCE, tmp_path_factory.mktemp("btf"))
+def blob(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    return kernel_maps.compile_btf(SOURCE, tmp_path_factory.mktemp("btf"))
+
+
+def boots(blob: bytes, name: bytes) -> contextlib.AbstractContextManager[tuple[int, int]]:
     btf = kernel_maps.parse(blob)
-    spec = {"key_size": 8, "value_size": 16, "max_entries": 8, "name": b"web_boots"}
-    with kernel_maps.created(blob, btf.find("who")[0], btf.find("seen")[0], **spec) as (fd, map_id):
+    spec = {"key_size": 8, "value_size": 16, "max_entries": 8, "name": name}
+    return kernel_maps.created(blob, btf.find("who")[0], btf.find("seen")[0], **spec)
+
+
+@pytest.fixture(scope="module")
+def moments(past: Recorded, blob: bytes) -> Iterator[Moments]:
+    with boots(blob, b"web_boots") as (fd, map_id):
         yield Moments(past, fd, map_id)
 
 
@@ -105,3 +114,16 @@ def test_the_story_of_a_key_reads_each_span_by_its_boot(past: Recorded, moments:
     chart = past.person().get(f"/series/{moments.series}/entries/{moments.key}?field=value.last_seen_ns").text
     assert len(DATE.findall(chart)) == 1  # the points are of two boots: none of them is made a date
     assert "+35\N{THIN SPACE}s" in chart
+
+
+@pytest.mark.parametrize("layout", ["fields", "side"])
+def test_moments_of_one_millisecond_are_told_apart(past: Recorded, blob: bytes, layout: str) -> None:
+    with boots(blob, b"web_moments") as (fd, map_id):
+        refs = []
+        for ns in (25 * 10**9, 25 * 10**9 + 1):
+            map_update(fd, bytes(8), ns.to_bytes(8, "little") + bytes(8))
+            refs.append(past.take(map_id))
+        page = past.person().get(f"/diff?a={refs[0]}&b={refs[1]}&layout={layout}").text
+        story = past.person().get(f"/series/{past.series(map_id).id}/entries/{bytes(8).hex()}").text
+    for shown in (page, story):
+        assert re.search(r">25000000000<.*>25000000001<", shown, re.DOTALL)
