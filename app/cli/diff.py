@@ -35,7 +35,7 @@ KINDS = ("added", "removed", "changed")
 @click.option("--ignore", multiple=True, metavar="PATTERN", help="Leave out these paths, such as value.packets, too.")
 @click.option("--no-ignore", is_flag=True, help="Heed no pattern that is kept for the map.")
 @click.option("--only", type=click.Choice(KINDS), help="List these entries alone.")
-@click.option("--where", default="", metavar="EXPR", help="Only entries for which EXPR holds on the second side.")
+@click.option("--where", default="", metavar="EXPR", help="List only entries for which EXPR holds on either side.")
 @click.option("--limit", type=click.IntRange(0), metavar="N", help="Of the text: at most so many entries, 0 for all.")
 @data_option
 def command(  # noqa: PLR0913  (one parameter an option)
@@ -125,9 +125,9 @@ def narrowed(made: Diff, only: str | None, where: str) -> Diff:
     """What is to be listed of it. raises WhereError and the filter's other errors"""
     from dataclasses import replace
 
-    from app.timeline import restore
+    from app.timeline.listing import either
 
-    chosen = restore.only(made, where)
+    chosen = either(made, where)
     nothing = slice(0, 0)
     if only in {"removed", "changed"}:
         chosen = replace(chosen, added=chosen.added.take(nothing))

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
-
-import numpy as np
 
 from app.columns.decode import locate
 from app.columns.encode import unwritable
@@ -22,6 +19,7 @@ from app.maps.page import selection
 from app.timeline.differ import Diff, FieldDiff, field_texts, plain_path
 from app.timeline.errors import CannotRestore
 from app.timeline.kept_layout import boot_id
+from app.timeline.listing import taken
 from app.timeline.told import fields_in, key_texts
 from app.wire.things import thing_text
 
@@ -102,18 +100,7 @@ def only(made: Diff, where: str) -> Diff:
         selection(Table(side.schema.layout, table.keys, table.values), where=where, sort="")
         for side, table in ((made.b, made.added), (made.a, made.removed), (made.b, made.new))
     )
-    place = np.full(len(made.old), -1)
-    place[rows] = np.arange(len(rows))
-    fields = tuple(replace(field, rows=place[field.rows][place[field.rows] >= 0]) for field in made.fields)
-    return replace(
-        made,
-        added=made.added.take(added),
-        removed=made.removed.take(removed),
-        old=made.old.take(rows),
-        new=made.new.take(rows),
-        fields=tuple(field for field in fields if len(field.rows)),
-        unchanged=made.unchanged + len(made.old) - len(rows),
-    )
+    return taken(made, added, removed, rows)
 
 
 def _put(made: Diff, entries: Table) -> Iterator[dict[str, Any]]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from app.columns import where as filtering
 from app.columns.cell import Cell, Head, cells, column_cells, head, told_apart
 from app.columns.decode import full_path
-from app.columns.errors import ColumnsError, NoSuchField
+from app.columns.errors import ColumnsError
 from app.columns.key_text import parse_key
 from app.columns.lenses.show import Names
 from app.columns.node import NodeKind, leaves
@@ -20,6 +20,7 @@ from app.columns.plan import ARRAY_LIMIT, plan_raw
 from app.columns.table import Layout, Table
 from app.maps.hiding import Mask
 from app.timeline.differ import Diff, FieldDiff, Rows, plain_path
+from app.timeline.listing import fitting
 from app.timeline.names import names_of
 from app.web.bytes_view import Dump, change_dumps, dump
 from app.web.diff_state import DiffState
@@ -115,12 +116,7 @@ def selected(made: Diff, state: DiffState) -> Selection:
     """
     added, removed, changed = (np.ones(len(table), bool) for table in (made.added, made.removed, made.new))
     if state.where:
-        expression = filtering.parse(state.where)
-        if all(_mask(expression, table) is None for table in (made.new, made.old)):
-            expression.mask(made.new)  # says what there is
-        added &= _fits(expression, made.added)
-        removed &= _fits(expression, made.removed)
-        changed &= _fits(expression, made.old) | _fits(expression, made.new)
+        added, removed, changed = fitting(made, filtering.parse(state.where))
     if state.key:
         key = np.frombuffer(key_of(made, state.key), np.uint8)
         added &= _has_key(made.added, key)
@@ -190,19 +186,6 @@ def sheet(made: Diff, state: DiffState, rows: Selection) -> Sheet:
         key_heads=key_heads, heads=columns, columns_left_out=left_out, lines=of_added + of_removed + of_changed, matched=len(rows), pages=pages,
         first=start + 1 if len(rows) else 0,
     )  # fmt: skip
-
-
-def _mask(expression: filtering.Expr, table: Table) -> Mask | None:
-    """Rows that fit; None where the table's side has no such field."""
-    try:
-        return expression.mask(table)
-    except NoSuchField:
-        return None
-
-
-def _fits(expression: filtering.Expr, table: Table) -> Mask:
-    found = _mask(expression, table)
-    return np.zeros(len(table), bool) if found is None else found
 
 
 def _has_key(table: Table, key: NDArray[np.uint8]) -> Mask:

@@ -116,6 +116,8 @@ LISTED: list[tuple[tuple[str, ...], tuple[int, int, int]]] = [
     (("--only", "changed"), (0, 0, 2)),
     (("--where", "key.saddr in 10.0.0.0/30"), (0, 1, 2)),
     (("--where", "value.packets > 12"), (0, 0, 1)),
+    (("--where", "value.packets < 12"), (1, 1, 2)),
+    (("--where", "value.packets == 10"), (0, 1, 2)),
     (("--where", "key.dport == 53", "--only", "added"), (1, 0, 0)),
 ]
 
@@ -144,7 +146,7 @@ def test_a_filter_goes_by_the_paths_that_people_see(within: Within) -> None:
             "changed"
         ]
         assert changed["fields"][0]["new"] == ["0xc8", "0x00", "0x00", "0x00"]
-        assert within.done("diff", one, other, "--json", "--where", "value.qsize < 150").document["changed"] == []
+        assert within.done("diff", one, other, "--json", "--where", "value.qsize < 50").document["changed"] == []
 
 
 def test_text_stops_after_some_entries_and_says_so(changed: Changed) -> None:
