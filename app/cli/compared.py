@@ -78,8 +78,10 @@ def print_entries(shown: Diff, limit: int) -> None:
     shown  in the layout for people
     limit  of all together, 0 for no limit
     """
+    from app.timeline.listing import in_order, order_note
     from app.timeline.names import names_of
 
+    shown = in_order(shown)
     old, new = names_of(shown.a.boot_id), names_of(shown.b.boot_id)
     total = len(shown.added) + len(shown.removed) + len(shown.old)
     left = limit or total
@@ -93,6 +95,8 @@ def print_entries(shown: Diff, limit: int) -> None:
             click.echo(harmless(line))
     for line in _changed(shown, min(left, len(shown.old)), old, new):
         click.echo(harmless(line))
+    if total and (note := order_note(shown)):
+        click.echo(f"bpf-atlas: {note}", err=True)
     if limit and total > limit:
         click.echo(f"… {total - limit:,} more entries; --limit N shows more, --limit 0 all", err=True)
 

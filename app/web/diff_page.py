@@ -19,6 +19,7 @@ from app.settings import MIB
 from app.timeline import told
 from app.timeline.differ import Diff
 from app.timeline.errors import TimelineError
+from app.timeline.listing import order_note
 from app.timeline.naming import title
 from app.timeline.series_settings import settings_of
 from app.timeline.sides import Side
@@ -152,7 +153,7 @@ def _page(backend: Backend, state: DiffState, found: Compared) -> Response:
         totals_shown=SHOWN_TOTALS,
         totals_in_all=len(found.totals),
         remarks=made.schema_changes,
-        notes=told.notes(made),
+        notes=[*told.notes(made), *filter(None, [order_note(made)])],
         seen_whole=made.b.is_complete,
         between=_between(made),
         sheet=diff_rows.sheet(made, state, rows),

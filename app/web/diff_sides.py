@@ -16,6 +16,7 @@ from app.maps.views import SMALL_BYTES
 from app.timeline.differ import Diff, compare
 from app.timeline.errors import BadSide
 from app.timeline.kept_layout import boot_id
+from app.timeline.listing import in_order
 from app.timeline.naming import title
 from app.timeline.series_settings import settings_of
 from app.timeline.sides import SNAPSHOT, Looker, Side, live, parse, series_now, side
@@ -92,10 +93,11 @@ def _compared(a: Side, b: Side, backend: Backend, ignore: tuple[str, ...]) -> Co
 
 
 def compared(backend: Backend, a: Side, b: Side, ignore: tuple[str, ...], *, bare: bool) -> Diff:
-    """Compare two sides; large ones a few at a time. raises Busy and what differ.compare raises"""
+    """Compare two sides, for people in the order of their keys; large ones a few at a time. raises Busy and what differ.compare raises"""
     timeline = backend.past.timeline_or_none()
     with _turn(backend, _bytes_of(a, timeline) + _bytes_of(b, timeline)):
-        return compare(a, b, timeline, ignore=ignore, bare=bare)
+        made = compare(a, b, timeline, ignore=ignore, bare=bare)
+        return made if bare else in_order(made)
 
 
 def _turn(backend: Backend, expected_bytes: int) -> AbstractContextManager[None]:

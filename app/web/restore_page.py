@@ -14,6 +14,7 @@ from app.maps.opening import OpenMap
 from app.timeline import told
 from app.timeline.differ import Diff
 from app.timeline.errors import BadSide, CannotRestore, NothingToRestore
+from app.timeline.listing import in_order, order_note
 from app.timeline.restore import check, only, patch, remarks
 from app.timeline.sides import Side, side
 from app.web import arguments, diff_rows, times
@@ -70,7 +71,8 @@ class Way:
 
     def diff(self, *, bare: bool) -> Diff:
         """The comparison, narrowed by the filter. raises WhereError and the filter's other errors, Unlike"""
-        return only(self.whole(bare=bare), self.wanted.only)
+        made = only(self.whole(bare=bare), self.wanted.only)
+        return made if bare else in_order(made)  # of a part that a filter left there may be few enough
 
     def whole(self, *, bare: bool) -> Diff:
         """The comparison of all entries. raises Unlike, Busy"""
@@ -206,7 +208,7 @@ def _preview(opened: OpenMap, way: Way, problem: Exception | None = None) -> Res
         name=name_of(opened),
         seen_whole=made.b.is_complete,
         remarks=(*made.schema_changes, *remarks(opened.kind)),
-        notes=told.notes(made),
+        notes=[*told.notes(made), *filter(None, [order_note(made)])],
         ignored=way.ignore,
         racing=[total.path for total in added if total.step.text and looks_counted(total.path)][:SHOWN_TOTALS],
         state=state,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -147,6 +148,28 @@ def test_a_filter_goes_by_the_paths_that_people_see(within: Within) -> None:
         ]
         assert changed["fields"][0]["new"] == ["0xc8", "0x00", "0x00", "0x00"]
         assert within.done("diff", one, other, "--json", "--where", "value.qsize < 50").document["changed"] == []
+
+
+RANKS = [0, 1, 255, 256, 2050, 6400, 12800, 44800, 65536]
+
+
+def test_entries_stand_in_the_order_of_their_keys_as_numbers(within: Within) -> None:
+    source = (
+        "typedef unsigned int __u32; struct held { __u32 hits; }; int use(__u32 *key, struct held *value) { return 0; }"
+    )
+    spec = {"key_size": 4, "value_size": 4, "name": NAME.encode()}
+    with typed_map(source, "__u32", "held", [(u32(rank), u32(1)) for rank in RANKS], **spec) as (fd, map_id):
+        first = within.snapshot(map_id)
+        for rank in RANKS:
+            syscall.map_update(fd, u32(rank), u32(2))
+            syscall.map_update(fd, u32(rank + 3), u32(2))
+        told = within.done("diff", first, map_id).text
+        for mark, numbers in (("+", [rank + 3 for rank in RANKS]), ("~", RANKS)):
+            keys = re.findall(rf"^[{mark}] ([\d\s]*?)(?:  .*)?$", told, re.MULTILINE)
+            assert [int(re.sub(r"\D", "", key)) for key in keys] == numbers
+        assert "hits  1 → 2" in told
+        restored = within.done("restore", first, "--dry-run").text
+        assert [int(re.sub(r"\D", "", key)) for key in re.findall("^~ (.*)$", restored, re.MULTILINE)] == RANKS
 
 
 def test_text_stops_after_some_entries_and_says_so(changed: Changed) -> None:

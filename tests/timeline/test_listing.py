@@ -1,14 +1,17 @@
-"""Which entries of a comparison are listed."""
+"""Which entries of a comparison are listed, and in which order: what is said of each stays with it."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
+from app.timeline import listing
 from app.timeline.differ import Diff, compare
-from app.timeline.listing import either
+from app.timeline.listing import either, in_order, order_note
 from app.timeline.sides import side
+from app.timeline.told import changed_texts
 from app.uapi import syscall
 from tests.columns.kernel_maps import compile_btf, created, parse
 from tests.livemaps import u32, u64
@@ -38,6 +41,31 @@ def made(past: Past, folder: Path) -> Diff:
             refs.append(past.take(map_id).ref)
     sides = (side(ref, past.timeline, past) for ref in refs)
     return compare(*sides, past.timeline, bare=False)
+
+
+def told(diff: Diff) -> list[dict]:
+    return [json.loads(text) for text in changed_texts(diff)]
+
+
+def test_numbers_are_in_order_field_by_field_and_changes_stay_with_their_keys(past: Past, tmp_path: Path) -> None:
+    before = made(past, tmp_path)
+    after = in_order(before)
+    keys = [(each["key"]["shard"], each["key"]["rank"]) for each in told(after)]
+    assert keys == [(shard, rank) for shard in sorted(SHARDS) for rank in sorted(RANKS)]
+    by_key = {json.dumps(each["key"]): each for each in told(before)}
+    assert len(by_key) == 12
+    assert all(each == by_key[json.dumps(each["key"])] for each in told(after))
+    assert (after.unchanged, len(after.fields)) == (before.unchanged, 2)
+
+
+def test_too_many_rows_stay_as_they_are_and_that_is_said(
+    past: Past, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = made(past, tmp_path)
+    assert order_note(before) == ""
+    monkeypatch.setattr(listing, "ORDERED_ROWS", 11)
+    assert in_order(before) is before
+    assert "the keys' bytes" in order_note(before)
 
 
 def test_a_filter_asks_both_sides(past: Past, tmp_path: Path) -> None:

@@ -208,6 +208,26 @@ def test_every_entry_is_on_just_one_page(past: Recorded, blob: bytes) -> None:
         assert "201–250 of 250" in client.get(f"/diff?a={a}&b={b}&page=99").text
 
 
+def test_rows_stand_in_the_order_of_their_keys_as_numbers(past: Recorded, blob: bytes) -> None:
+    btf = kernel_maps.parse(blob)
+    ranks = [0, 1, 255, 256, 2050, 6400, 12800, 44800, 65536]
+    spec = {"key_size": 4, "value_size": 48, "max_entries": 64, "name": b"web_ranks"}
+    with kernel_maps.created(blob, btf.find("unsigned int")[0], btf.find("flow")[0], **spec) as (fd, map_id):
+        for rank in ranks:
+            map_update(fd, rank.to_bytes(4, "little"), flow(rank))
+        a = past.take(map_id)
+        for rank in ranks:
+            map_update(fd, rank.to_bytes(4, "little"), flow(rank + 1))
+        client = past.person()
+        page = client.get(f"/diff?a={a}&b={past.take(map_id)}").text
+        restore = client.get(f"/restore?snap={a}").text
+    for shown in (page, restore):
+        keys = re.findall(r'entries/([0-9a-f]{8})"', shown)
+        assert [int.from_bytes(bytes.fromhex(key), "little") for key in keys] == ranks
+    moved = [re.sub(r"[^\d→▲▼+]", "", " ".join(row)) for row in rows(page)]
+    assert all(f"{rank}→{rank + 1}" in text for rank, text in zip(ranks, moved, strict=True)), moved
+
+
 def test_live_is_the_map_that_goes_on_with_the_other_side(past: Recorded, own: Two, blob: bytes) -> None:
     client = past.person()
     map_update(own.fd, flow_key(5), flow(999))
