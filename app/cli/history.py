@@ -72,7 +72,10 @@ def state(settings: Settings, *, as_json: bool) -> None:
             "taken",
             f"{facts.taken:,} snapshots since the start" + (f", {facts.failed:,} failed" if facts.failed else ""),
         ),
-        ("processor", f"{facts.cpu_share:.2%} of one core; {facts.cpu_budget:.0%} over time, of which 20 s may be saved up"),
+        (
+            "processor",
+            f"{facts.cpu_share:.2%} of one core; {facts.cpu_budget:.0%} over time, of which 20 s may be saved up",
+        ),
         ("disk", f"{size(facts.used_bytes)} of {size(facts.budget_bytes)}"),
         ("thinning", facts.retention),
         ("read", f"{facts.scrub} (once a day, for damage)"),

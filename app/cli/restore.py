@@ -101,16 +101,15 @@ def living(past: Past, kept: Kept) -> int:
     series = past.timeline.history.one_series(kept.series_id)
     of = series.of
     rows = listing(past.client).rows
-    live = [live_map(row) for row in rows]
-    if series.boot_id == boot_id():
-        for one in live:
-            if (one.id, one.name, one.type) == (series.map_id, of.name, of.type):
-                return one.id
-    if of.pin:
-        found = [row.facts.id for row in rows if of.pin in {pin.path for pin in row.pins}]
-    else:
-        found = [one.id for one in live if (one.name, one.type) == (of.name, of.type)]
-        found = [one.id for one in live if one.id in found and one.owner == of.owner] or found
+    live = [one for one in (live_map(row) for row in rows) if (one.name, one.type) == (of.name, of.type)]
+    pinned = {row.facts.id for row in rows if of.pin in {pin.path for pin in row.pins}}
+    # The pin comes before the number: it may have gone to a successor since.
+    found = [one.id for one in live if one.id in pinned]
+    for last in (series, kept):
+        if not found and last.boot_id == boot_id():
+            found = [one.id for one in live if one.id == last.map_id]
+    if not found and not of.pin:
+        found = [one.id for one in live if one.owner == of.owner] or [one.id for one in live]
     if len(found) != 1:
         raise WhichMap(title(of), tuple(found))
     return found[0]

@@ -22,7 +22,7 @@ from app.history.schema import TORN
 from app.history.seal import seal
 from app.history.series import Extent, SeriesFacts
 from app.history.snapshots import Kept
-from app.history.tables import Meta, Snapshot
+from app.history.tables import Meta, Series, Snapshot
 
 NEIGHBOURS = 8
 _NUMBERS = text("SELECT id FROM snapshot INDEXED BY ix_snapshot_root_id ORDER BY id DESC")
@@ -77,6 +77,22 @@ class History:
         if found is None:
             raise NoSuchSnapshot(f"of series {series_id}")
         return found
+
+    def series_of_map(self, map_id: int, boot_id: str, name: str, kind: int) -> SeriesFacts | None:
+        """The one that a map of a boot was last seen in, of those that are sound; None where it has none yet.
+
+        Asked of the database, not of a list of all: there may be tens of thousands of maps that once were.
+        """
+        query = (
+            select(Series.id)
+            .where(Series.map_id == map_id, Series.boot_id == boot_id, Series.name == name, Series.type == kind)
+            .order_by(Series.last_seen_ns.desc(), Series.id.desc())
+        )
+        with self.reading() as connection:
+            for number in connection.execute(query).scalars().all():
+                with suppress(Damaged):
+                    return series.load(connection, number)
+        return None
 
     # ---- snapshots ---------------------------------------------------------------------------------------------------
 

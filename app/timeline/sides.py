@@ -184,11 +184,7 @@ def live(opened: OpenMap, timeline: Timeline | None = None, *, progress: Progres
 
 def series_now(map_id: int, name: str, kind: int, timeline: Timeline) -> SeriesFacts | None:
     """The series that a live map was last seen in; None where it has none yet."""
-    boot = boot_id()
-    for each in timeline.history.series():
-        if each.map_id == map_id and each.boot_id == boot and (each.of.name, each.of.type) == (name, kind):
-            return each
-    return None
+    return timeline.history.series_of_map(map_id, boot_id(), name, kind)
 
 
 def series_of(reference: str, timeline: Timeline, looker: Looker) -> SeriesFacts:

@@ -152,8 +152,9 @@ def live_map(series: SeriesFacts | None, timeline: Timeline | None, looker: Look
     if series is None:
         raise BadSide(LIVE, "no map is known to go on with the other side")
     of = series.of
-    named = [str(series.map_id)] if series.boot_id == boot_id() and series.map_id else []
-    named += [of.pin] if of.pin else [f"name:{of.name}"] if of.name else []
+    named = [of.pin] if of.pin else []  # before its number: the pin may have gone to a successor since
+    named += [str(series.map_id)] if series.boot_id == boot_id() and series.map_id else []
+    named += [f"name:{of.name}"] if of.name and not of.pin else []
     for reference in named:
         try:
             map_id = looker.resolve(reference)
@@ -161,8 +162,10 @@ def live_map(series: SeriesFacts | None, timeline: Timeline | None, looker: Look
                 facts = opened.facts
         except (NoSuchMap, AmbiguousName, PinOutside):  # the last: a pin that is not there any more
             continue
+        if (facts.name, facts.type) != (of.name, of.type):
+            continue
         now = series_now(map_id, facts.name, facts.type, timeline) if timeline is not None else None
-        if (facts.name, facts.type) == (of.name, of.type) and (now is None or now.id == series.id):
+        if reference == of.pin or now is None or now.id == series.id:
             return map_id
     raise BadSide(LIVE, f"no map that is there now goes on with {title(of)}")
 

@@ -16,6 +16,7 @@ from app.settings import Settings
 from app.timeline import place
 from app.uapi import objects, syscall
 from app.uapi.enums import BpfMapType
+from app.uapi.syscall import MapSpec
 from tests.cli.made import FLOWS, bare_map, flow, flow_key, typed_map
 from tests.cli.within import ON, Within, within
 from tests.livemaps import u32, u64
@@ -245,3 +246,58 @@ def test_values_of_each_cpu_come_back(within: Within) -> None:
         finally:
             os.close(fd)
         assert entries(within, map_id) == entries(within, "s1")
+
+
+def pinned(path: Path, value: int) -> tuple[int, int]:
+    """(descriptor, id) of a new map, pinned in the place of whichever was pinned there."""
+    spec = MapSpec(type=BpfMapType.HASH, key_size=4, value_size=8, max_entries=4, name=b"cli_moves")
+    fd = syscall.map_create(spec)
+    syscall.map_update(fd, u32(0), u64(value))
+    path.unlink(missing_ok=True)
+    objects.obj_pin(str(path), fd)
+    return fd, objects.map_info(fd).id
+
+
+def test_into_the_map_that_the_pin_names_now_though_the_one_before_lives(
+    within: Within, bpffs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BPF_ATLAS_BPFFS", str(bpffs))
+    pin = bpffs / "cli_moves"
+    old_fd, old = pinned(pin, 1)
+    try:
+        first = within.snapshot(old)
+        new_fd, new = pinned(pin, 2)
+        try:
+            assert within.done("restore", first, "--dry-run", "--json").document["a"]["map_id"] == new
+            second = within.snapshot(new)
+            assert within.done("restore", first, "--dry-run", "--json").document["a"]["map_id"] == new
+            listed = within.done("snapshots", pin, "--json").document
+            assert [each["ref"] for each in listed] == [second, first]
+        finally:
+            os.close(new_fd)
+        pin.unlink()
+        # The one that the snapshot is of lives still.
+        assert within.done("restore", first, "--dry-run", "--json").document["a"]["map_id"] == old
+    finally:
+        pin.unlink(missing_ok=True)
+        os.close(old_fd)
+
+
+def test_a_map_whose_pin_moved_is_found_with_what_is_newest_of_it(
+    within: Within, bpffs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BPF_ATLAS_BPFFS", str(bpffs))
+    before, after = bpffs / "cli_before", bpffs / "cli_z_after"
+    fd, map_id = pinned(before, 1)
+    try:
+        first = within.snapshot(map_id)
+        before.rename(after)
+        syscall.map_update(fd, u32(0), u64(2))
+        newest = within.snapshot(map_id)
+        assert [each["ref"] for each in within.done("snapshots", map_id, "--json").document] == [newest]
+        assert newest in within.done("dump", f"{map_id}@0s", "--json").complaint
+        assert within.done("restore", first, "--dry-run", "--json").document["a"]["map_id"] == map_id
+    finally:
+        os.close(fd)
+        for path in (before, after):
+            path.unlink(missing_ok=True)

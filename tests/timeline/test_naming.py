@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from sqlalchemy import update
 
 from app.history.tables import Series
@@ -84,3 +86,54 @@ def test_a_map_whose_series_is_damaged_begins_another_beside_it_and_stays_there(
     assert (after[8], after[9]) == (before[8], before[9])
     assert ids(writer, one(7), one(8), one(9, name="other"), at=3) == after
     assert ids(writer, one(17), boot="boot-2", at=4)[17] in {after[7], after[8]}
+
+
+def test_a_pin_that_goes_to_a_successor_takes_its_history_there_though_the_old_map_lives(writer: Writer) -> None:
+    pin = "/sys/fs/bpf/flows"
+    before = ids(writer, one(7, pin=pin))
+    # Its loader has taken the pin away: until another map has it, the map is where it was.
+    assert ids(writer, one(7), at=2) == before
+    both = ids(writer, one(7), one(8, pin=pin), at=3)
+    assert both[8] == before[7]
+    assert both[7] != before[7]
+    assert (writer.one_series(both[8]).map_id, writer.one_series(both[7]).map_id) == (8, 7)
+    assert ids(writer, one(7), one(8, pin=pin), at=4) == both
+    assert ids(writer, one(8, pin=pin), at=5) == {8: both[8]}
+
+
+def test_the_map_that_a_pin_names_comes_first_whichever_is_older(writer: Writer) -> None:
+    pin = "/sys/fs/bpf/flows"
+    before = ids(writer, one(7), one(8, pin=pin))
+    swapped = ids(writer, one(7, pin=pin), one(8), at=2)
+    assert swapped == {7: before[8], 8: before[7]}
+
+
+def test_a_map_whose_pin_moves_is_known_by_its_number_in_one_series_alone(writer: Writer) -> None:
+    before = ids(writer, one(7, pin="/sys/fs/bpf/a"))
+    after = ids(writer, one(7, pin="/sys/fs/bpf/b"), at=2)
+    assert after[7] != before[7]
+    left, now = writer.one_series(before[7]), writer.one_series(after[7])
+    assert (left.map_id, left.boot_id) == (0, "")
+    assert (now.map_id, now.boot_id) == (7, "boot-1")
+    # Nothing is left behind where it moves back, either.
+    assert ids(writer, one(7, pin="/sys/fs/bpf/a"), at=3) == before
+    assert writer.one_series(after[7]).map_id == 0
+
+
+def test_a_map_is_not_named_for_good_by_the_loader_that_makes_it(writer: Writer) -> None:
+    before = ids(writer, one(7))
+    ids(writer, one(9, owner="loader"), at=30)  # listed before its program was loaded
+    assert ids(writer, one(9), at=40)[9] == before[7]
+    first = ids(writer, one(9), one(11, name="ct", owner="loader"), at=50)
+    assert ids(writer, one(9), one(11, name="ct"), at=60) == first
+    assert ids(writer, one(9), one(12, name="ct"), at=70)[12] == first[11]
+
+
+def test_a_map_that_is_set_up_takes_no_series_of_another_that_lives(writer: Writer) -> None:
+    before = ids(writer, one(9, owner="loader"), one(7))
+    assert ids(writer, one(9), one(7), at=2) == before
+
+
+def test_a_title_says_which_of_several_a_pin_named(writer: Writer) -> None:
+    of = assign(writer, "here", "boot", [one(9, pin="/sys/fs/bpf/x")], SECOND_NS)[9].of
+    assert title(replace(of, ordinal=1)) == "/sys/fs/bpf/x #2"

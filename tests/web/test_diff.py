@@ -8,8 +8,10 @@ import html
 import io
 import itertools
 import json
+import os
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -20,7 +22,7 @@ from app.timeline.sides import Blind, side
 from app.timeline.timeline import Timeline
 from app.uapi.cpus import possible_cpus
 from app.uapi.enums import BpfMapType
-from app.uapi.objects import map_info
+from app.uapi.objects import map_info, obj_pin
 from app.uapi.syscall import MapSpec, map_delete, map_update
 from app.web import diff_sides
 from app.web.api.diff_shapes import Difference
@@ -253,6 +255,21 @@ def test_a_map_of_that_name_but_another_history_is_not_taken_for_it(past: Record
         ref = past.take(map_id)
         assert past.series(other_id).id != past.series(map_id).id
         assert f'href="/maps/{map_id}"' in past.person().get(f"/diff?a={ref}&b=live").text
+
+
+def test_live_is_the_map_that_the_pin_names_now(past: Recorded, blob: bytes) -> None:
+    pin = Path(f"/sys/fs/bpf/web_moves_{os.getpid()}")
+    try:
+        with flows(blob, b"web_moves") as (fd, _), flows(blob, b"web_moves") as (new_fd, new_id):
+            obj_pin(str(pin), fd)
+            ref = past.take(map_info(fd).id)
+            pin.unlink()
+            obj_pin(str(pin), new_fd)
+            assert f'href="/maps/{new_id}"' in past.person().get(f"/diff?a={ref}&b=live").text
+            pin.unlink()
+            assert f'href="/maps/{map_info(fd).id}"' in past.person().get(f"/diff?a={ref}&b=live").text
+    finally:
+        pin.unlink(missing_ok=True)
 
 
 def test_what_was_so_long_ago_becomes_an_address_that_stays(past: Recorded, two: Two) -> None:
