@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from app.cli.compared import LIMIT_TEXT_ROWS, print_entries, print_heading
+from app.cli.diff import kept_patterns
 from app.cli.errors import HistoryAlone, WhichMap
 from app.cli.layout import print_json, stream
 from app.cli.past import Past, before_edit
@@ -17,9 +18,12 @@ from app.cli.service import CLI, data_option
 from app.settings import Settings
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from app.history.snapshots import Kept
     from app.maps.opening import OpenMap
     from app.timeline.differ import Diff
+    from app.timeline.sides import Side
     from app.wire.edits import Edit
 
 
@@ -30,24 +34,27 @@ if TYPE_CHECKING:
 @click.option(
     "--reason", default="", metavar="TEXT", help="Why; it stands in the audit log. Needed unless it is a dry run."
 )
+@click.option("--no-ignore", is_flag=True, help="Bring back what `history ignore` keeps out of comparisons, too.")
 @click.option("--dry-run", is_flag=True, help="Say what would change, and do nothing.")
 @click.option("--no-snapshot", is_flag=True, help="Do not keep what the map holds before.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout: of a dry run that of `diff`.")
 @data_option
-def command(
+def command(  # noqa: PLR0913  (one parameter an option)
     settings: Settings,
     *,
     reference: str,
     only: str,
     target: str,
     reason: str,
+    no_ignore: bool,
     dry_run: bool,
     no_snapshot: bool,
     as_json: bool,
 ) -> None:
     """Bring a map back to a snapshot (s12, or MAP@WHEN), or part of it. It is a plan of edits, each of them on record.
 
-    Only what differs is written, field by field where that can be. What the map holds is kept as a snapshot first.
+    Only what differs is written, field by field where that can be; fields that comparisons of the map ignore stay as they
+    are. What the map holds is kept as a snapshot first.
 
     \b
     Examples:
@@ -69,7 +76,9 @@ def command(
         if not dry_run:
             _check_allowed(past, map_id)
         with past.open_map(map_id) as opened:
-            made, rows = _planned(past, opened, kept, only, as_json=as_json, dry_run=dry_run)
+            a, b = _sides(past, opened, kept)
+            ignore = () if no_ignore else kept_patterns(a, b)
+            made, rows = _planned(past, opened, a, b, only, ignore, as_json=as_json, dry_run=dry_run)
         if dry_run:
             if not as_json:
                 click.echo("\nnothing was written: this was a dry run", err=True)
@@ -115,14 +124,9 @@ def living(past: Past, kept: Kept) -> int:
     return found[0]
 
 
-def _planned(
-    past: Past, opened: OpenMap, kept: Kept, only: str, *, as_json: bool, dry_run: bool
-) -> tuple[Diff, tuple[Edit, ...]]:
-    """What leads from the map to the snapshot, printed, and as edits. raises CannotRestore, NothingToRestore, BadRows"""
-    from app.maps.bulk import edits_of
-    from app.timeline import restore, sides, told
-    from app.timeline.differ import compare
-    from app.timeline.errors import NothingToRestore
+def _sides(past: Past, opened: OpenMap, kept: Kept) -> tuple[Side, Side]:
+    """The map as it is, and the snapshot. raises CannotRestore"""
+    from app.timeline import restore, sides
 
     restore.check(opened.kind, kept.boot_id)
     for remark in restore.remarks(opened.kind):
@@ -130,12 +134,23 @@ def _planned(
     progress = Progress(f"reading map {opened.facts.id}", opened.entries)
     a = sides.live(opened, past.timeline, progress=progress)
     progress.done()
-    b = sides.stored(kept, past.timeline, past)
-    made = restore.only(compare(a, b, past.timeline), only)
+    return a, sides.stored(kept, past.timeline, past)
+
+
+def _planned(
+    past: Past, opened: OpenMap, a: Side, b: Side, only: str, ignore: Sequence[str], *, as_json: bool, dry_run: bool
+) -> tuple[Diff, tuple[Edit, ...]]:
+    """What leads from the map to the snapshot, printed, and as edits. raises CannotRestore, NothingToRestore, BadRows"""
+    from app.maps.bulk import edits_of
+    from app.timeline import restore, told
+    from app.timeline.differ import compare
+    from app.timeline.errors import NothingToRestore
+
+    made = restore.only(compare(a, b, past.timeline, ignore=ignore), only)
     if as_json and dry_run:
         stream(told.diff_json(made))
     if not as_json:
-        shown = restore.only(compare(a, b, past.timeline, bare=False), only)
+        shown = restore.only(compare(a, b, past.timeline, ignore=ignore, bare=False), only)
         print_heading(shown)
         print_entries(shown, LIMIT_TEXT_ROWS)
     if dry_run:

@@ -199,7 +199,7 @@ def _fields(layout: Layout, old: Table, new: Table) -> tuple[FieldDiff, ...]:
         xor = _of_cpu(old.values, cpu) ^ _of_cpu(new.values, cpu)
         touched = np.bitwise_or.reduce(xor, axis=0) if len(xor) else xor
         for node in leaves(plan.root, ARRAY_LIMIT):
-            mask = _mask(node)
+            mask = mask_of(node)
             here = slice(node.offset_bytes, node.end_bytes)
             if node.special == REDACTED or not (touched[here] & mask).any():
                 continue
@@ -214,7 +214,7 @@ def _fields(layout: Layout, old: Table, new: Table) -> tuple[FieldDiff, ...]:
     return tuple(found)
 
 
-def _mask(node: Node) -> NDArray[np.uint8]:
+def mask_of(node: Node) -> NDArray[np.uint8]:
     """Bits of a field within its bytes."""
     mask = np.full(node.size_bytes, 255, np.uint8)
     if node.bitfield and node.byte_order == "little" and node.size_bytes:

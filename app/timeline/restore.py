@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from app.columns.decode import locate
-from app.columns.encode import unwritable
+from app.columns.encode import overlaid, unwritable
 from app.columns.errors import NoSuchField
+from app.columns.json_text import template
 from app.columns.node import Node
 from app.columns.rows import ndjson_chunks
 from app.columns.table import Table
@@ -16,7 +17,7 @@ from app.maps.edit import MAX_CHANGES
 from app.maps.kinds import Enumerate, Kind, Meaning
 from app.maps.owned import OWNED
 from app.maps.page import selection
-from app.timeline.differ import Diff, FieldDiff, field_texts, plain_path
+from app.timeline.differ import Bytes2d, Diff, FieldDiff, Rows, field_texts, mask_of, plain_path
 from app.timeline.errors import CannotRestore
 from app.timeline.kept_layout import boot_id
 from app.timeline.listing import taken
@@ -123,16 +124,50 @@ def _changed(made: Diff) -> Iterator[dict[str, Any]]:
             _, new = field_texts(field, made, here)
             for at, text in zip((here - start).tolist(), new, strict=True):
                 wanted[at][plain_path(field.path) if field.cpu < 0 else field.path] = json.loads(text)
-        whole = list(_lines(made.new.take(rows)))
-        for key, fields, line in zip(keys, wanted, whole, strict=True):
-            if not fields:
-                continue
-            if "values" in line:
-                yield {"key": key, "values": line["values"]}
-            elif len(fields) > MAX_CHANGES or "value" in fields:
-                yield {"key": key, "value": line["value"]}
-            else:
+        per_cpu = old.layout.n_cpus > 0
+        replaced = [
+            at for at, fields in enumerate(wanted)
+            if fields and (per_cpu or len(fields) > MAX_CHANGES or "value" in fields)
+        ]  # fmt: skip
+        merged = _merged(made, start).take(np.array(replaced, np.int64)) if replaced else made.old.take(slice(0, 0))
+        whole = dict(zip(replaced, _lines(merged), strict=True))
+        for at, (key, fields) in enumerate(zip(keys, wanted, strict=True)):
+            if at in whole:
+                yield {"key": key, **{name: whole[at][name] for name in ("value", "values") if name in whole[at]}}
+            elif fields:
                 yield {"key": key, "set": fields}
+
+
+def _merged(made: Diff, start: int) -> Table:
+    """A block of the changed entries as the live side has them, but for the fields that differ and may be written.
+
+    What a comparison leaves out differs, too, and is to stay.
+    """
+    old = made.old.take(slice(start, start + BLOCK_ROWS))
+    values = old.values.copy()
+    for field, here in fields_in(made, start, start + BLOCK_ROWS):
+        if _can_be_written(made, field):
+            part = values if field.cpu < 0 else values[:, field.cpu]
+            _put_in(part, here - start, field, made.new_values(field, here))
+    return Table(old.layout, old.keys, values)
+
+
+def _put_in(values: Bytes2d, rows: Rows, field: FieldDiff, new: Bytes2d) -> None:
+    """A field of some rows as the other side has it, whose layout may be another."""
+    node, other = field.old_node, field.new_node
+    if _shape(node) != _shape(other) or (node.bitfield and node.byte_order == "big"):
+        texts = template(other).render(np.ascontiguousarray(new))
+        for row, text in zip(rows.tolist(), texts, strict=True):
+            values[row] = np.frombuffer(overlaid(node, json.loads(text), values[row].tobytes()), np.uint8)
+        return
+    mask = mask_of(node)
+    there, here = (slice(each.offset_bytes, each.end_bytes) for each in (other, node))
+    values[rows, here] = (values[rows, here] & ~mask) | (new[:, there] & mask)
+
+
+def _shape(node: Node) -> tuple[object, ...]:
+    """Two fields that have the same one hold the same in the same bits."""
+    return node.kind, node.size_bits, node.offset_bits % 8, node.byte_order, node.bitfield, node.count
 
 
 def _can_be_written(made: Diff, field: FieldDiff) -> bool:

@@ -88,6 +88,22 @@ def test_a_part_of_it(within: Within) -> None:
         assert len(within.done("snapshots", "--json").document) == 1
 
 
+def test_fields_that_comparisons_ignore_stay_unless_all_is_wanted(within: Within) -> None:
+    with made() as (fd, map_id):
+        within.snapshot(map_id)
+        within.done("history", "ignore", map_id, "value.packets")
+        syscall.map_update(fd, KEYS[0], flow(99, b"curl"))
+        syscall.map_update(fd, KEYS[1], flow(98, b"nginx"))
+        done = within.done("restore", "s1", "--reason", "w", env=ON)
+        assert "1 changed, 5 unchanged, of them 1 only where it does not matter" in done.text
+        assert "value.packets" not in done.text
+        now = {each["key"]["saddr"] >> 24: each["value"] for each in within.done("dump", map_id, "--json").document}
+        assert [(now[n]["packets"], now[n]["comm"]) for n in (1, 2)] == [(99, "nginx"), (98, "nginx")]
+        assert "the map holds what the snapshot does" in within("restore", "s1", "--reason", "w", env=ON).complaint
+        within.done("restore", "s1", "--no-ignore", "--reason", "w", env=ON)
+        assert entries(within, map_id) == entries(within, "s1")
+
+
 def test_a_dry_run_shows_and_writes_nothing(within: Within) -> None:
     with made() as (fd, map_id):
         within.snapshot(map_id)

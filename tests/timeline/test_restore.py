@@ -6,9 +6,11 @@ import contextlib
 import json
 import os
 import socket
+import struct
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -116,6 +118,74 @@ def test_values_of_each_cpu_and_of_maps_without_types(past: Past) -> None:
             assert left(past, map_id, kept.ref) == 1
             restored(past, map_id, kept.ref)
             assert left(past, map_id, kept.ref) == 0
+
+
+WIDE = """
+struct key { __u32 addr; };
+struct count { __u64 packets; __u32 limit; __u32 state:3, mark:29; };
+struct old_count { __u64 packets; __u16 limit; __u16 more; __u32 state:3, mark:29; };
+struct wide { __u64 packets; __u32 slots[80]; };
+"""
+
+
+def count(packets: int, limit: int, state: int, mark: int) -> bytes:
+    return struct.pack("<QII", packets, limit, state | mark << 3)
+
+
+def rows_without(past: Past, map_id: int, ref: str, *ignore: str) -> list[dict[str, Any]]:
+    """The plan that leads back but for what comparisons ignore, carried out; its rows."""
+    made = compare(side(str(map_id), past.timeline, past), side(ref, past.timeline, past), past.timeline, ignore=ignore)
+    with past.open_map(map_id) as opened:
+        for edit in edits_from(opened, plan_rows(made)):
+            assert past.client.edit(CLI, edit, "back as it was", dry_run=False).result == "done"
+    return list(plan_rows(made))
+
+
+def test_what_is_ignored_stays_where_the_values_of_all_cpus_are_written(past: Past, tmp_path: Path) -> None:
+    btf, (key_id, value_id) = types(WIDE, tmp_path, "key", "count")
+    spec = {"type": BpfMapType.PERCPU_HASH, "key_size": 4, "value_size": 16, "max_entries": 4, "name": b"cpus"}
+    n_cpus = possible_cpus()
+    with created(btf, key_id, value_id, **spec) as (fd, map_id):
+        syscall.map_update(fd, u32(1), count(1, 10, 1, 5) * n_cpus)
+        kept = past.take(map_id)
+        now = [count(5000 + cpu, 20, 6, 7 + cpu) for cpu in range(n_cpus)]
+        syscall.map_update(fd, u32(1), b"".join(now))
+        (row,) = rows_without(past, map_id, kept.ref, "value.packets", "value.mark")
+        assert row["values"] == [
+            {"cpu": cpu, "value": {"packets": 5000 + cpu, "limit": 10, "state": 1, "mark": 7 + cpu}}
+            for cpu in range(n_cpus)
+        ]
+        held = bytearray(16 * n_cpus)
+        assert syscall.map_lookup(fd, u32(1), held)
+        assert bytes(held) == b"".join(count(5000 + cpu, 10, 1, 7 + cpu) for cpu in range(n_cpus))
+
+
+def test_what_is_ignored_stays_where_a_value_is_written_as_a_whole(past: Past, tmp_path: Path) -> None:
+    btf, (key_id, value_id) = types(WIDE, tmp_path, "key", "wide")
+    with created(btf, key_id, value_id, key_size=4, value_size=328, max_entries=4, name=b"wide") as (fd, map_id):
+        syscall.map_update(fd, u32(1), struct.pack("<Q80I", 1, *range(80)))
+        kept = past.take(map_id)
+        syscall.map_update(fd, u32(1), struct.pack("<Q80I", 5000, *range(100, 180)))
+        (row,) = rows_without(past, map_id, kept.ref, "value.packets", "value.slots[7]")
+        assert row["value"] == {"packets": 5000, "slots": [107 if at == 7 else at for at in range(80)]}
+        assert left(past, map_id, kept.ref) == 1
+        assert rows_without(past, map_id, kept.ref) == [
+            {"key": "hex:01000000", "set": {"value.packets": 1, "value.slots[7]": 7}}
+        ]
+        assert left(past, map_id, kept.ref) == 0
+
+
+def test_what_is_ignored_stays_where_the_snapshot_has_another_layout(past: Past, tmp_path: Path) -> None:
+    btf, (key_id, value_id, old_id) = types(WIDE, tmp_path, "key", "count", "old_count")
+    spec = {"type": BpfMapType.PERCPU_HASH, "key_size": 4, "value_size": 16, "max_entries": 4, "name": b"cpus"}
+    n_cpus = possible_cpus()
+    with created(btf, key_id, old_id, **spec) as (fd, map_id):
+        syscall.map_update(fd, u32(1), struct.pack("<QHHI", 1, 10, 3, 1 | 5 << 3) * n_cpus)
+        kept = past.take(map_id)
+    with created(btf, key_id, value_id, **spec) as (fd, map_id):
+        syscall.map_update(fd, u32(1), count(5000, 20, 6, 7) * n_cpus)
+        (row,) = rows_without(past, map_id, kept.ref, "value.packets")
+        assert row["values"][0]["value"] == {"packets": 5000, "limit": 10, "state": 1, "mark": 5}
 
 
 def test_a_patch_is_a_plan_that_leads_from_one_to_the_other(past: Past, tmp_path: Path) -> None:
