@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from contextlib import AbstractContextManager
@@ -26,6 +27,7 @@ from app.timeline.errors import BadSide, BadWhen, ManySeries
 from app.timeline.kept_layout import Recalled, boot_id
 from app.timeline.naming import title
 from app.timeline.timeline import Timeline, rows_of, when_ns
+from app.wire.bodies import MapFacts
 from app.wire.errors import PinOutside
 
 SNAPSHOT = re.compile(r"s[1-9][0-9]{0,17}")
@@ -195,27 +197,44 @@ def series_of(reference: str, timeline: Timeline, looker: Looker) -> SeriesFacts
     try:
         map_id = looker.resolve(reference)
         with looker.open_map(map_id) as opened:
-            found = series_now(map_id, opened.facts.name, opened.facts.type, timeline)
-        if found is not None:
-            return found
+            facts = opened.facts
     except (NoSuchMap, PinOutside):  # the second: a pin that is not there any more
-        pass
+        return _past(reference, timeline)
     except MapsError:
         if not reference.startswith("name:"):
             raise
-    return _past(reference, timeline)
+        return _past(reference, timeline)
+    return series_now(map_id, facts.name, facts.type, timeline) or _predecessor(reference, facts, timeline)
+
+
+def _predecessor(reference: str, facts: MapFacts, timeline: Timeline) -> SeriesFacts:
+    """Of a live map of which there is no history yet: what it may go on with. Its number was another map's in an earlier boot."""
+    every = timeline.history.series()
+    alike = [
+        each
+        for each in every
+        if (each.of.host, each.of.name, each.of.type) == (os.uname().nodename, facts.name, facts.type)
+    ]
+    if reference.startswith("/"):
+        return _only(reference, [each for each in alike if each.of.pin == reference], timeline)
+    return _only(reference, alike if facts.name else [], timeline)  # maps without a name have nothing in common
 
 
 def _past(reference: str, timeline: Timeline) -> SeriesFacts:
     every = timeline.history.series()
     if _ID.fullmatch(reference):
-        matching = [each for each in every if each.map_id == int(reference)]
+        matching = [each for each in every if each.map_id and each.map_id == int(reference)]
     elif reference.startswith("name:"):
         matching = [each for each in every if each.of.name == reference.removeprefix("name:")]
     elif reference.startswith("/"):
         matching = [each for each in every if each.of.pin == reference]
     else:
         raise BadSide(reference, "a map is an id (12), a pin path (/sys/fs/bpf/...) or name:NAME")
+    return _only(reference, matching, timeline)
+
+
+def _only(reference: str, matching: list[SeriesFacts], timeline: Timeline) -> SeriesFacts:
+    """The one of them that has any snapshot. raises NoSuchSeries, ManySeries"""
     extents = timeline.history.extents()
     matching = [each for each in matching if each.id in extents]
     if not matching:
