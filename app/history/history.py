@@ -7,8 +7,9 @@ from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import pairwise
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, Select, select, text
+from sqlalchemy import ColumnElement, Connection, RowMapping, Select, and_, func, not_, select, text
 
 from app.history import chunks, content, diff, layouts, roots, series, snapshots
 from app.history.chunks import Decoder
@@ -16,6 +17,7 @@ from app.history.content import Entries
 from app.history.database import Database
 from app.history.diff import Difference
 from app.history.errors import Damaged, NoSuchSnapshot, NothingThen
+from app.history.keys import IMPORTED, in_order
 from app.history.layouts import StoredLayout
 from app.history.roots import Pieces
 from app.history.schema import TORN
@@ -26,6 +28,7 @@ from app.history.tables import Meta, Series, Snapshot
 
 NEIGHBOURS = 8
 _NUMBERS = text("SELECT id FROM snapshot INDEXED BY ix_snapshot_root_id ORDER BY id DESC")
+DAY_NS = 86_400 * 1_000_000_000
 _REF = re.compile(r"s([1-9][0-9]{0,17})")
 
 
@@ -145,15 +148,18 @@ class History:
         return checked(row)
 
     def at(self, series_id: int, when_ns: int) -> Kept:
-        """The newest of a series at or before a moment. raises NothingThen, Damaged"""
-        query = (
-            select(Snapshot)
-            .where(Snapshot.series_id == series_id, Snapshot.taken_ns <= when_ns)
-            .order_by(Snapshot.taken_ns.desc(), Snapshot.id.desc())
-            .limit(1)
-        )
+        """The newest of a series at or before a moment. raises NothingThen, Damaged
+
+        Of those that were taken here the one of the highest number: where the clock was set back, what was taken before
+        that is older though its time is later. One that was taken in from elsewhere goes by its time.
+        """
+        until = and_(Snapshot.series_id == series_id, Snapshot.taken_ns <= when_ns)
+        latest = select(Snapshot).where(until).order_by(Snapshot.taken_ns.desc(), Snapshot.id.desc()).limit(1)
         with self.reading() as connection:
-            row = connection.execute(query).mappings().one_or_none()
+            row = connection.execute(latest).mappings().one_or_none()
+            last = connection.execute(select(func.max(Snapshot.id)).where(until)).scalar_one()
+            if row is not None and (row["id"] != last or row["trigger"] == IMPORTED):
+                row = _among(connection, series_id, until)
             if row is not None:
                 return checked(dict(row))
             first = connection.execute(
@@ -164,22 +170,33 @@ class History:
         raise NothingThen(name, moment(when_ns), "none" if first is None else moment(first))
 
     def newest(self, series_id: int) -> Kept | None:
-        """The newest of a series."""
-        found = self.snapshots(series_id=series_id, limit=1)
-        return found[0] if found else None
+        """The newest of a series that was taken here; where all were taken in from elsewhere, the latest of them."""
+        of = Snapshot.series_id == series_id
+        own = Snapshot.trigger != IMPORTED
+        with self.reading() as connection:
+            last = connection.execute(select(func.max(Snapshot.id)).where(of)).scalar_one()
+            for kept in _sound_of(connection, [last] if last else []):  # mostly: an index alone tells which it is
+                if kept.trigger != IMPORTED:
+                    return kept
+            for query in (
+                select(Snapshot).where(of, own).order_by(Snapshot.id.desc()),
+                select(Snapshot).where(of, not_(own)).order_by(Snapshot.taken_ns.desc()),
+            ):
+                found = _sound(connection.execute(query.limit(NEIGHBOURS)).mappings(), None)
+                if found:
+                    return found[0]
+        return None
 
     def beside(self, kept: Kept) -> tuple[Kept | None, Kept | None]:
         """(the one before, the one after) in its series; those whose rows are damaged are passed over, up to NEIGHBOURS."""
-        of = Snapshot.series_id == kept.series_id
         with self.reading() as connection:
+            order = _order(connection, kept.series_id)
+            place = order.index(kept.id) if kept.id in order else 0
             before, after = (
-                _sound(connection.execute(query.limit(NEIGHBOURS)).mappings(), None)
-                for query in (
-                    select(Snapshot).where(of, Snapshot.id < kept.id).order_by(Snapshot.id.desc()),
-                    select(Snapshot).where(of, Snapshot.id > kept.id).order_by(Snapshot.id),
-                )
+                next(_sound_of(connection, some), None)
+                for some in (order[max(place - NEIGHBOURS, 0) : place][::-1], order[place + 1 : place + 1 + NEIGHBOURS])
             )
-        return (before[0] if before else None, after[0] if after else None)
+        return before, after
 
     # ---- what is in them ---------------------------------------------------------------------------------------------
 
@@ -267,6 +284,43 @@ def _around(
                 wanted -= 1
         if wanted <= 0:
             return
+
+
+def _among(connection: Connection, series_id: int, until: ColumnElement[bool]) -> RowMapping:
+    """The newest of the snapshots of a series up to a moment, where their numbers and times disagree."""
+    own = Snapshot.trigger != IMPORTED
+    began = connection.execute(
+        select(Snapshot.taken_ns).where(Snapshot.series_id == series_id, own).order_by(Snapshot.id).limit(1)
+    ).scalar_one_or_none()
+    # What is said to be from before the history began is so because the clock was not set yet: it is the newest of no
+    # moment after that, whatever its number is.
+    numbered = and_(own, Snapshot.taken_ns >= (began or 0) - DAY_NS)
+    queries = (
+        select(Snapshot).where(until, numbered).order_by(Snapshot.id.desc()),
+        select(Snapshot).where(until, not_(numbered)).order_by(Snapshot.taken_ns.desc(), Snapshot.id.desc()),
+    )
+    found = [row for query in queries for row in connection.execute(query.limit(1)).mappings()]
+    return max(found, key=lambda row: row["taken_ns"])
+
+
+def _order(connection: Connection, series_id: int) -> list[int]:
+    """Numbers of the snapshots of a series, oldest first; see keys.in_order."""
+    of = Snapshot.series_id == series_id
+    # An index holds just these two: the rest is asked for only where it is needed.
+    by_time = list(connection.execute(select(Snapshot.id).where(of).order_by(Snapshot.taken_ns, Snapshot.id)).scalars())
+    if all(one < other for one, other in pairwise(by_time)):
+        return by_time
+    rows = connection.execute(select(Snapshot.id, Snapshot.taken_ns, Snapshot.trigger).where(of))
+    return in_order((row.id, row.taken_ns, row.trigger) for row in rows)
+
+
+def _sound_of(connection: Connection, numbers: Iterable[int]) -> Iterator[Kept]:
+    """Those of some snapshots that are sound, one read at a time."""
+    for number in numbers:
+        row = snapshots.load(connection, number)
+        if row is not None:
+            with suppress(Damaged):
+                yield checked(row)
 
 
 def _sound(rows: Iterable[RowMapping], damaged: list[Damaged] | None) -> list[Kept]:

@@ -6,8 +6,10 @@ once, and a search by halves opens about as many as the logarithm says.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import bisect
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 
 from sqlalchemy import Connection, select
 
@@ -17,6 +19,8 @@ from app.history.roots import Pieces
 from app.history.tables import Snapshot
 
 ROOTS_AT_ONCE = 200
+IMPORTED = "import"
+"""Trigger of a snapshot that was taken in from another history: its number says nothing about when it was taken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,9 +133,39 @@ class KeyHistory:
 
 def points_of(connection: Connection, series_id: int) -> list[Point]:
     """Every snapshot of a series, oldest first; those whose rows are damaged are passed over."""
-    query = select(Snapshot).where(Snapshot.series_id == series_id).order_by(Snapshot.id)
-    return [
-        Point(row["id"], row["root_id"], row["layout_id"], row["taken_ns"], row["boot_id"])
-        for row in connection.execute(query).mappings()
+    rows = {
+        row["id"]: row
+        for row in connection.execute(select(Snapshot).where(Snapshot.series_id == series_id)).mappings()
         if snapshots.seal_of(dict(row)) == row["seal"]
+    }
+    return [
+        Point(
+            number,
+            rows[number]["root_id"],
+            rows[number]["layout_id"],
+            rows[number]["taken_ns"],
+            rows[number]["boot_id"],
+        )
+        for number in in_order((row["id"], row["taken_ns"], row["trigger"]) for row in rows.values())
     ]
+
+
+def in_order(snapshots_: Iterable[tuple[int, int, str]]) -> list[int]:
+    """Numbers of snapshots, oldest first, from (number, when it was taken, trigger) of each.
+
+    Those that were taken here stand in the order of their numbers, whatever the clock said; one that was taken in from
+    elsewhere stands by its time, behind the last of the former that is older.
+    """
+    every = sorted(snapshots_)
+    own = [each for each in every if each[2] != IMPORTED]
+    others = sorted((each[1], each[0]) for each in every if each[2] == IMPORTED)
+    # The least time from each of the own ones on: it never falls, also where the clock was set back.
+    least = list(accumulate((taken_ns for _, taken_ns, _ in reversed(own)), min))[::-1]
+    found: list[int] = []
+    done = 0
+    for taken_ns, number in others:
+        place = bisect.bisect_left(least, taken_ns)
+        found += [each[0] for each in own[done:place]]
+        found.append(number)
+        done = max(done, place)
+    return found + [each[0] for each in own[done:]]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from app.history.keys import IMPORTED
 from app.history.series import SeriesFacts
 from app.history.snapshots import About, Kept
 from app.history.writer import Writer
@@ -94,6 +95,8 @@ def take(
     layout_id = writer.layout_of(layout.body, layout.btf, layout.base_btf)
     last = writer.newest(series.id)
     draft = writer.draft(reading.keys, reading.values, previous=last.root_id if last else 0, moment=moment)
+    if last is not None and last.trigger == IMPORTED:
+        last = None  # what was taken in from elsewhere says nothing about what this map held before
     completeness = reading.completeness.value
     if (
         scheduled

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import OrderedDict
 from dataclasses import dataclass, field, replace
 from threading import Lock
@@ -23,6 +24,9 @@ from app.timeline.errors import BadWhen
 from app.timeline.kept_layout import Recalled, recall
 
 KEPT_LAYOUTS = 64
+MILLISECOND_NS = 1_000_000
+_UNITS = "smhdw"
+_FINER = re.compile(r"[.,][0-9]{4}")
 LAST_NS = (1 << 63) - 1
 """What a database can compare with; in the year 2262."""
 
@@ -119,8 +123,14 @@ def rows_of(layout: Layout, recalled: Recalled, entries: Entries) -> Table:
 
 
 def when_ns(text: str, now_ns: int) -> int:
-    """CLOCK_REALTIME of a WHEN. raises BadWhen"""
+    """CLOCK_REALTIME of a WHEN. raises BadWhen
+
+    Times are printed in milliseconds, so one without finer digits means all of its millisecond: it names what was printed.
+    """
     try:
-        return min(moment_ns(text, now_ns), LAST_NS)
+        at_ns = moment_ns(text, now_ns)
     except BadMoment:
         raise BadWhen(text) from None
+    if text.strip()[-1:] not in _UNITS and not _FINER.search(text):
+        at_ns += MILLISECOND_NS - 1
+    return min(at_ns, LAST_NS)

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import os
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from app.history.errors import NoSuchSeries
+from app.history import archive
+from app.history.database import open_reading, sqlite_url
+from app.history.errors import NoSuchSeries, NothingThen
+from app.history.history import History, moment
 from app.history.series import Identity
 from app.history.snapshots import About
 from app.history.writer import Writer
@@ -15,11 +20,13 @@ from app.timeline.errors import ManySeries
 from app.timeline.kept_layout import boot_id
 from app.timeline.naming import LiveMap, assign
 from app.timeline.sides import series_now, series_of
-from app.timeline.timeline import Timeline
+from app.timeline.story import Story
+from app.timeline.timeline import Timeline, when_ns
+from app.uapi import syscall
 from app.uapi.enums import BpfMapType
 from app.uapi.objects import map_info
 from app.uapi.syscall import MapSpec
-from tests.livemaps import live_map
+from tests.livemaps import live_map, u32, u64
 from tests.timeline.conftest import Past
 
 HASH = 1
@@ -85,3 +92,46 @@ def test_no_map_has_the_number_that_is_noted_where_one_went_away(past: Past, wri
     kept(writer, 0, name="left", type=HASH, boot="")
     with pytest.raises(NoSuchSeries):
         series_of("0", past.timeline, past)
+
+
+def test_a_time_as_it_is_printed_names_the_snapshot_that_it_is_of(writer: Writer) -> None:
+    series = writer.series_of(Identity(host=HERE, name="flows", type=HASH), at_ns=1, map_id=1, boot_id="b")
+    layout_id, second_ns = writer.layout_of(b"layout", None, None), 1_000_000_000
+    refs = {}
+    for at_ns in (1_795_500_000 * second_ns + 41_000_007, 1_795_500_000 * second_ns + 42_999_999):
+        draft = writer.draft(np.zeros((1, 4), np.uint8), np.zeros((1, 8), np.uint8))
+        about = About(
+            series_id=series.id, layout_id=layout_id, taken_ns=at_ns, took_ns=1, map_id=1, boot_id="b",
+            completeness="exact", trigger="schedule",
+        )  # fmt: skip
+        refs[moment(at_ns)] = writer.keep(draft, about).ref
+    for printed, ref in refs.items():
+        for text in (printed, printed.removesuffix("Z").replace("T", " "), printed.replace("Z", "+00:00")):
+            assert writer.at(series.id, when_ns(text, 0)).ref == ref
+    with pytest.raises(NothingThen):
+        writer.at(series.id, when_ns("2026-11-24T06:00:00.041000Z", 0))  # somebody who says more means just that
+    assert when_ns("10m", 700 * second_ns + 5) == 100 * second_ns + 5
+
+
+@pytest.mark.kernel
+def test_a_change_back_to_what_was_taken_in_is_kept(past: Past, writer: Writer, tmp_path: Path) -> None:
+    spec = MapSpec(type=BpfMapType.ARRAY, key_size=4, value_size=8, max_entries=1, name=b"back")
+    with live_map(spec, [(u32(0), u64(1))]) as fd:
+        map_id = map_info(fd).id
+        first = past.take(map_id)
+        archive.export(writer, [first], tmp_path / "one.atlas")
+        syscall.map_update(fd, u32(0), u64(2))
+        past.take(map_id, trigger="schedule")
+        writer.forget([first.ref])
+        source = History(open_reading(sqlite_url(tmp_path / "one.atlas")))
+        (old,) = archive.copy(source, writer, source.snapshots(), trigger="import")
+        source.close()
+        syscall.map_update(fd, u32(0), u64(1))
+        newest = past.take(map_id, trigger="schedule")
+        assert writer.at(first.series_id, time.time_ns()) == newest
+        told = [
+            (span.at.ref, span.value)
+            for span in Story(past.timeline, writer.one_series(first.series_id), u32(0)).spans()
+        ]
+        assert [ref for ref, _ in told] == [old.ref, f"s{old.id - 1}", newest.ref]
+        assert [value for _, value in told] == [u64(1), u64(2), u64(1)]
