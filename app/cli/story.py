@@ -83,13 +83,19 @@ def _texts(story: Story, spans: list[Span], path: str) -> list[str]:
 def print_story(story: Story, summary: Summary, spans: list[Span], path: str) -> None:
     """When it came, went and changed, and what it held from when on."""
     if summary.first_seen is None:
-        click.echo(f"this key is in none of {len(story.points()):,} snapshots", err=True)
+        parts = sum(not point.is_complete for point in story.points())
+        more = f"; {parts:,} of them do not hold all entries" if parts else ""
+        click.echo(f"this key is in none of {len(story.points()):,} snapshots{more}", err=True)
         return
-    older = "" if summary.before_first else ", the first snapshot: it may be older"
+    older = ""
+    if summary.before_first is None:
+        is_oldest = summary.first_seen == story.points()[0]
+        older = f", {'the first snapshot' if is_oldest else 'no snapshot before says that it was not there'}: it may be older"
     rows = [
         ("first seen", f"{_point(summary.first_seen)}{older}"),
         ("last seen", _point(summary.last_seen)),
         ("gone by", _point(summary.gone)),
+        ("not seen", f"{_point(summary.unseen)}, which does not hold all entries" if summary.unseen else ""),
         ("last changed", _point(summary.last_changed)),
         ("changes", f"{summary.changes:,}"),
     ]
@@ -98,13 +104,20 @@ def print_story(story: Story, summary: Summary, spans: list[Span], path: str) ->
             click.echo(f"{name:>12}  {text}")
     last = spans[-SHOWN_SPANS:]
     body = [
-        [each.at.ref, _point(each.at).partition("  ")[2], text]
+        [each.at.ref, _point(each.at).partition("  ")[2], text + _unseen(each)]
         for each, text in zip(last, _texts(story, last, path), strict=True)
     ]
     click.echo()
     click.echo(columns(["FROM", "TIME (UTC)", path or "HOLDS"], body))
     if len(spans) > SHOWN_SPANS:
         click.echo(f"… {len(spans) - SHOWN_SPANS:,} earlier ones; --json prints all", err=True)
+
+
+def _unseen(span: Span) -> str:
+    """A remark on snapshots in between that lack the key and do not hold all entries."""
+    if not span.unseen:
+        return ""
+    return f"  (not seen in {', '.join(point.ref for point in span.unseen[:3])}{', …' if len(span.unseen) > 3 else ''})"  # noqa: PLR2004
 
 
 def _point(point: Point | None) -> str:
@@ -140,10 +153,17 @@ def document(story: Story, summary: Summary, spans: list[Span], path: str) -> di
         "before_first": at(summary.before_first),
         "last_seen": at(summary.last_seen),
         "gone": at(summary.gone),
+        "not_seen": at(summary.unseen),
         "last_changed": at(summary.last_changed),
         "changes": summary.changes,
         "steps": [
-            {"from": at(each.at), "until": at(each.until), "there": each.value is not None, "held": held(each)}
+            {
+                "from": at(each.at),
+                "until": at(each.until),
+                "there": each.value is not None,
+                "held": held(each),
+                "not_seen": [point.ref for point in each.unseen],
+            }
             for each in spans
         ],
     }

@@ -19,6 +19,7 @@ from app.history.roots import Pieces
 from app.history.tables import Snapshot
 
 ROOTS_AT_ONCE = 200
+COMPLETE = frozenset({"exact", "walked"})
 IMPORTED = "import"
 """Trigger of a snapshot that was taken in from another history: its number says nothing about when it was taken."""
 
@@ -32,11 +33,17 @@ class Point:
     layout_id: int
     taken_ns: int
     boot_id: str
+    completeness: str
 
     @property
     def ref(self) -> str:
         """As people name it."""
         return f"s{self.id}"
+
+    @property
+    def is_complete(self) -> bool:
+        """It holds all entries: what it lacks was not there."""
+        return self.completeness in COMPLETE
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +53,8 @@ class Step:
     at: Point
     value: bytes | None
     """None: it is not there."""
+    before: Point | None = None
+    """Of a change: the last snapshot that is known to hold what it held before."""
 
 
 @dataclass(slots=True)
@@ -57,6 +66,8 @@ class KeyHistory:
     key: bytes
     opened: int = 0
     """Times that chunks had to be opened."""
+    unseen: list[Point] = field(default_factory=list)
+    """Of the last walk: snapshots that lack the key and do not hold all entries, so that nothing is known of it."""
     _lists: dict[int, Pieces] = field(default_factory=dict)
     _known: dict[tuple[int, tuple[tuple[int, int], ...]], bytes | None] = field(default_factory=dict)
 
@@ -75,47 +86,66 @@ class KeyHistory:
             )
         return self._known[place]
 
+    def tells(self, point: Point) -> bool:
+        """Whether a snapshot says anything of the key: one that does not hold all entries only does where it has it."""
+        # Entries without keys are one, which is the first that is read.
+        return point.is_complete or not self.key or self.value(point) is not None
+
     def steps(self, points: Sequence[Point]) -> Iterator[Step]:
-        """What it held at the first of some snapshots, and each time that it changed after."""
-        last: bytes | None = None
-        for number, point in enumerate(points):
-            self.prepare(points, number)
+        """What it held at the first of some snapshots that tells, and each time that it changed after."""
+        last: Step | None = None
+        for point in self._telling(points):
             value = self.value(point)
-            if number == 0 or value != last:
-                yield Step(point, value)
-            last = value
+            if last is None or value != last.value:
+                last = Step(point, value)
+                yield last
 
     def next_change(self, points: Sequence[Point], same: Callable[[bytes | None, bytes | None], bool]) -> Step | None:
-        """The first of some snapshots at which it holds something else than at the first of them.
+        """The first of some snapshots at which it holds something else than at the first of them that tells.
 
         same  whether two values count as the same: all bytes, or one field
         """
-        if not points:
-            return None
-        before = self.value(points[0])
+        first: Step | None = None
+        before: Point | None = None
+        for point in self._telling(points):
+            value = self.value(point)
+            if first is not None and not same(first.value, value):
+                return Step(point, value, before)
+            first, before = first or Step(point, value), point
+        return None
+
+    def _telling(self, points: Sequence[Point]) -> Iterator[Point]:
+        self.unseen = []
         for number, point in enumerate(points):
             self.prepare(points, number)
-            value = self.value(point)
-            if not same(before, value):
-                return Step(point, value)
-        return None
+            if self.tells(point):
+                yield point
+            else:
+                self.unseen.append(point)
 
     def halves(self, points: Sequence[Point], holds: Callable[[bytes | None], bool]) -> int | None:
         """Index of the first snapshot from which on something holds, found by halving: right where it holds from one
-        moment on, else one of the moments at which it began to hold. None where it does not hold at the last.
+        moment on, else one of the moments at which it began to hold. None where it does not hold at the last that tells.
         """
-        if not points or not holds(self.value(points[-1])):
+        low, high = (self._nearest(points, some) for some in (range(len(points)), range(len(points) - 1, -1, -1)))
+        if low is None or high is None or not holds(self.value(points[high])):
             return None
-        if holds(self.value(points[0])):
-            return 0
-        low, high = 0, len(points) - 1
+        if holds(self.value(points[low])):
+            return low
         while high - low > 1:
             middle = (low + high) // 2
+            middle = self._nearest(points, (*range(middle, low, -1), *range(middle + 1, high))) or low
+            if middle == low:
+                break
             if holds(self.value(points[middle])):
                 high = middle
             else:
                 low = middle
         return high
+
+    def _nearest(self, points: Sequence[Point], order: Iterable[int]) -> int | None:
+        """The first of some places whose snapshot tells."""
+        return next((at for at in order if self.tells(points[at])), None)
 
     def _list(self, root_id: int) -> Pieces:
         if root_id not in self._lists:
@@ -139,13 +169,7 @@ def points_of(connection: Connection, series_id: int) -> list[Point]:
         if snapshots.seal_of(dict(row)) == row["seal"]
     }
     return [
-        Point(
-            number,
-            rows[number]["root_id"],
-            rows[number]["layout_id"],
-            rows[number]["taken_ns"],
-            rows[number]["boot_id"],
-        )
+        Point(number, *(rows[number][name] for name in ("root_id", "layout_id", "taken_ns", "boot_id", "completeness")))
         for number in in_order((row["id"], row["taken_ns"], row["trigger"]) for row in rows.values())
     ]
 

@@ -6,6 +6,8 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
+
 from app.columns.decode import locate
 from app.columns.encode import overlaid, unwritable
 from app.columns.errors import NoSuchField

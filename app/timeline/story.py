@@ -35,10 +35,12 @@ class Span:
 
     at: Point
     until: Point | None
-    """The last snapshot at which it still did; None: the same as `at`."""
+    """The last snapshot that is known to hold it; None: the same as `at`."""
     value: bytes | None
     """Raw, as the kernel gave it, what is hidden zeroed; None: it was not there."""
     meaning: Meaning
+    unseen: tuple[Point, ...] = ()
+    """Snapshots from then on that lack the key and do not hold all entries: it is not seen there, which is not to say gone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,10 +50,12 @@ class Summary:
     first_seen: Point | None
     """None: it was never there."""
     before_first: Point | None
-    """The snapshot before, which did not have it yet; None: there is none, so it may be older."""
+    """The last one before that is known not to have it yet; None: there is none, so it may be older."""
     last_seen: Point | None
     gone: Point | None
-    """The first snapshot after, which had it no more; None: the newest one has it."""
+    """The first snapshot after that is known to have it no more; None: there is none."""
+    unseen: Point | None
+    """The newest snapshot, where that lacks the key, does not hold all entries, and none says that it is gone."""
     last_changed: Point | None
     """When it last came to hold something else; None: it never changed."""
     changes: int
@@ -64,7 +68,7 @@ class Series:
     path: str
     taken_ns: list[int]
     values: list[float | int | None]
-    """None: the key was not there."""
+    """None: the key was not there, or not seen."""
     thinned: bool
     """There were more than MOST_POINTS; extremes are kept."""
 
@@ -94,34 +98,43 @@ class Story:
         """What it held and how long, oldest first; only from the `newest` last snapshots, 0: from all. raises Damaged"""
         points = self.points()[-newest:] if newest else self.points()
         with self.timeline.history.reading() as connection:
-            found = list(KeyHistory(connection, self.timeline.history.decoder, self.key).steps(points))
+            told = KeyHistory(connection, self.timeline.history.decoder, self.key)
+            found = list(told.steps(points))
         spans: list[Span] = []
         where = {point.id: index for index, point in enumerate(points)}
+        silent = {point.id for point in told.unseen}
         for number, step in enumerate(found):
-            end = where[found[number + 1].at.id] - 1 if number + 1 < len(found) else len(points) - 1
+            end = where[found[number + 1].at.id] if number + 1 < len(found) else len(points)
+            part = points[where[step.at.id] : end]
+            until = [point for point in part if point.id not in silent][-1]
+            unseen = tuple(point for point in part if point.id in silent)
             meaning = self.meaning(step.at.layout_id)
             value = None if step.value is None else without_hidden(_row(step.value), meaning.mask).tobytes()
             if spans and spans[-1].value == value and spans[-1].meaning is meaning:
-                spans[-1] = Span(spans[-1].at, points[end], value, meaning)  # only what is hidden changed
+                before = spans.pop()  # only what is hidden changed
+                spans.append(Span(before.at, until, value, meaning, (*before.unseen, *unseen)))
             else:
-                spans.append(Span(step.at, points[end], value, meaning))
+                spans.append(Span(step.at, until, value, meaning, unseen))
         return spans
 
     def summary(self, spans: Sequence[Span] | None = None) -> Summary:
         """When it came, went and changed, by all spans (of `spans()`). raises Damaged"""
         every = list(self.spans() if spans is None else spans)
-        points = self.points()
-        where = {point.id: index for index, point in enumerate(points)}
-        there = [span for span in every if span.value is not None]
+        there = [at for at, span in enumerate(every) if span.value is not None]
         if not there:
-            return Summary(first_seen=None, before_first=None, last_seen=None, gone=None, last_changed=None, changes=0)
-        first, last = where[there[0].at.id], where[(there[-1].until or there[-1].at).id]
+            return Summary(
+                first_seen=None, before_first=None, last_seen=None, gone=None, unseen=None, last_changed=None, changes=0
+            )
+        first, last = every[there[0]], every[there[-1]]
+        earlier = every[there[0] - 1] if there[0] else None
+        newest = self.points()[-1]
         return Summary(
-            first_seen=points[first],
-            before_first=points[first - 1] if first else None,
-            last_seen=points[last],
-            gone=points[last + 1] if last + 1 < len(points) else None,
-            last_changed=there[-1].at if len(there) > 1 else None,
+            first_seen=first.at,
+            before_first=None if earlier is None else earlier.until or earlier.at,
+            last_seen=last.until or last.at,
+            gone=every[there[-1] + 1].at if there[-1] + 1 < len(every) else None,
+            unseen=newest if newest in last.unseen else None,
+            last_changed=last.at if len(there) > 1 else None,
             changes=max(len(every) - 1, 0),
         )
 
@@ -137,7 +150,8 @@ class Story:
                 return None
             part = points[seen:]
             at = told.halves(part, lambda value: value is None)
-        return None if at is None else (part[at - 1], part[at])
+            last = next(point for point in reversed(part[:at]) if told.tells(point)) if at else None
+        return None if at is None or last is None else (last, part[at])
 
     def change(self, at: str, *, path: str = "", back: bool = False) -> Step | None:
         """The next change of this entry after a snapshot, or the last one that is before it; of one field with a `path`.
@@ -154,11 +168,10 @@ class Story:
         with self.timeline.history.reading() as connection:
             told = KeyHistory(connection, self.timeline.history.decoder, self.key)
             found = told.next_change(part, same)
-        if found is None or not back:
+        if found is None or found.before is None or not back:
             return found
         # Going back, what differs is the snapshot before the change: the change itself is the one after it.
-        after = next(index for index, point in enumerate(points) if point.id == found.at.id) + 1
-        return Step(points[after], None)
+        return Step(found.before, None)
 
     def field(self, path: str, *, most: int = MOST_POINTS) -> Series:
         """A number over time, a point a snapshot. raises NoSuchField, NotOneColumn, Damaged"""

@@ -43,9 +43,10 @@ class Stories:
 
 
 def over_time(story: Story, spans: list[Span], path: str) -> Series:
-    """One field, a point a snapshot: None where the key, or in an older layout the field, was not there."""
+    """One field, a point a snapshot: None where the key, or in an older layout the field, was not there, or not seen."""
     points = story.points()
     begins = {span.at.id: span for span in spans}
+    unseen = {point.id for span in spans for point in span.unseen}
     values: list[float | int | None] = []
     now: float | int | None = None
     for point in points:
@@ -55,7 +56,7 @@ def over_time(story: Story, spans: list[Span], path: str) -> Series:
                 now = None if table is None else number_of(table, path)
             except ColumnsError:
                 now = None
-        values.append(now)
+        values.append(None if point.id in unseen else now)
     chosen = thinned(values, MOST_POINTS)
     return Series(
         path, [points[at].taken_ns for at in chosen], [values[at] for at in chosen], thinned=len(chosen) < len(points)

@@ -67,6 +67,8 @@ class SpanLine:
     clock: str
     lasted: str
     there: bool
+    unseen: int
+    """Snapshots in between that lack the key and do not hold all entries."""
     first: bool
     """Nothing is known of what was before."""
     back: bool
@@ -173,8 +175,9 @@ def _page(backend: Backend, story: Story, spans: list[Span], path: str) -> Respo
         fits=layout.key is None or layout.key.size_bytes == len(story.key),
         live_link=_live_link(backend, story),
         snapshots=len(story.points()),
+        incomplete=sum(not point.is_complete for point in story.points()),
         summary=summary,
-        told=_told(summary),
+        told=_told(story, summary),
         lines=_lines(backend, story, spans, page),
         number=page,
         pages=pages,
@@ -235,7 +238,7 @@ def _live_link(backend: Backend, story: Story) -> str:
     return f"/maps/{number}/entries/{story.key.hex()}"
 
 
-def _told(summary: Summary) -> list[tuple[str, str, str, str]]:
+def _told(story: Story, summary: Summary) -> list[tuple[str, str, str, str]]:
     """(what, when, snapshot, remark)"""
     told = []
     first, last = summary.first_seen, summary.last_seen
@@ -243,15 +246,17 @@ def _told(summary: Summary) -> list[tuple[str, str, str, str]]:
         remark = (
             f"not yet in {summary.before_first.ref}, {times.utc(summary.before_first.taken_ns)}"
             if summary.before_first is not None
+            else "no snapshot before says that it was not there: it may be older"
+            if first != story.points()[0]
             else "the oldest snapshot has it: it may be older"
         )
         told.append(("first seen", times.utc(first.taken_ns), first.ref, remark))
     if last is not None:
-        remark = (
-            f"vanished by {summary.gone.ref}, {times.utc(summary.gone.taken_ns)}"
-            if summary.gone is not None
-            else "the newest snapshot has it"
-        )
+        remark = "the newest snapshot has it"
+        if summary.gone is not None:
+            remark = f"vanished by {summary.gone.ref}, {times.utc(summary.gone.taken_ns)}"
+        elif summary.unseen is not None:
+            remark = f"not seen in {summary.unseen.ref}, which does not hold all entries"
         told.append(("last seen", times.utc(last.taken_ns), last.ref, remark))
     changed = summary.last_changed
     if first is not None:
@@ -292,6 +297,7 @@ def _lines(backend: Backend, story: Story, spans: list[Span], page: int) -> list
             clock=times.utc(span.at.taken_ns),
             lasted=show.duration(following - span.at.taken_ns) if following > span.at.taken_ns else "",
             there=span.value is not None,
+            unseen=len(span.unseen),
             first=before is None,
             back=before is not None and before.value is None,
         )

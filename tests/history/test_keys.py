@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import hypothesis.strategies as st
 import numpy as np
@@ -13,7 +14,7 @@ from app.history.chunks import Decoder
 from app.history.database import open_writing, sqlite_url
 from app.history.keys import KeyHistory, Point, points_of
 from app.history.writer import Writer
-from tests.history.made import SECOND_NS, as_dict, series, snapshot, table
+from tests.history.made import SECOND_NS, Bytes2d, as_dict, series, snapshot, table
 
 History = list[dict[bytes, bytes]]
 
@@ -118,6 +119,40 @@ def test_halving_finds_the_first_and_opens_few(once: Writer, counting: tuple[lis
         found = history.halves(points, lambda value: value is not None and value[0] >= wanted)
         assert found == (wanted if wanted < 64 else None)
         assert history.opened <= math.log2(len(points)) + 2
+
+
+def test_a_snapshot_that_does_not_hold_all_entries_says_nothing_of_a_key_that_it_lacks(once: Writer) -> None:
+    keys, values = table(8, 4, 4)
+    key, other = keys[6].tobytes(), values.copy()
+    other[6] ^= 1
+    without = np.arange(8) != 6
+    held: list[Bytes2d | None] = [None, values, None, values, None, other, None, None, None]
+    for turn, each in enumerate(held):
+        some = without if each is None else slice(None)
+        snapshot(once, keys[some], values[some] if each is None else each, name="capped", at_ns=turn + 1)
+    told = ["capped", "walked", "capped", "walked", "partial", "walked", "capped", "exact", "capped"]
+    points = [replace(point, completeness=how) for point, how in zip(of(once, "capped"), told, strict=True)]
+    with once.reading() as connection:
+        history = KeyHistory(connection, Decoder(), key)
+        steps = [(points.index(step.at), step.value is not None) for step in history.steps(points)]
+        assert steps == [(1, True), (5, True), (7, False)]
+        assert [points.index(point) for point in history.unseen] == [0, 2, 4, 6, 8]
+        change = history.next_change(points[2:], lambda one, two: one == two)
+        assert change is not None
+        assert (change.at, change.before) == (points[5], points[3])
+        assert history.next_change(points[7:], lambda one, two: one == two) is None
+        for start in range(9):
+            found = history.halves(points[start:], lambda value: value is None)
+            assert found == (None if start == 8 else max(7 - start, 0)), start
+        assert history.halves(points[:7], lambda value: value is None) is None
+
+
+def test_the_entry_of_a_map_without_keys_is_gone_where_it_is_not_read_first(once: Writer) -> None:
+    for turn, rows in enumerate((1, 0)):
+        snapshot(once, np.zeros((rows, 0), np.uint8), np.ones((rows, 8), np.uint8), name="queue", at_ns=turn + 1)
+    points = [replace(point, completeness="partial") for point in of(once, "queue")]
+    with once.reading() as connection:
+        assert [step.value for step in KeyHistory(connection, Decoder(), b"").steps(points)] == [b"\1" * 8, None]
 
 
 def test_a_walk_opens_each_distinct_chunk_once(once: Writer, counting: tuple[list[Point], bytes]) -> None:

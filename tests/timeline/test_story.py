@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from app.timeline.story import Story, thinned
 from app.uapi import syscall
+from app.web.stories import over_time
 from tests.columns.kernel_maps import created
 from tests.livemaps import u32
 from tests.timeline.conftest import Past
@@ -76,6 +78,37 @@ def test_a_field_over_time_has_gaps_where_the_key_was_not(told: tuple[Story, lis
     hidden = Story(story.timeline, story.series, story.key, hidden=("value.drops",))
     assert len(hidden.spans()) == 5
     assert hidden.field("value.drops").values == [None] * 7
+
+
+def test_what_a_capped_snapshot_lacks_is_not_seen_rather_than_gone(told: tuple[Story, list[str]]) -> None:
+    story, refs = told
+    story.points()[:] = [
+        replace(point, completeness="capped") if point.ref in (refs[0], refs[5]) else point for point in story.points()
+    ]
+    spans = story.spans()
+    assert [(span.at.ref, [point.ref for point in span.unseen]) for span in spans] == [
+        (refs[1], []), (refs[3], []), (refs[4], [refs[5]]), (refs[6], []),
+    ]  # fmt: skip
+    found = story.summary(spans)
+    assert (found.first_seen, found.before_first, found.unseen) == (story.points()[1], None, None)
+    assert over_time(story, spans, "value.packets").values == [None, 1, 1, 2, 2, None, 3]
+    back = story.change(refs[6], back=True)
+    assert back is not None
+    assert back.at.ref == refs[4]
+    story.points().pop()  # so that the newest does not hold all entries
+    last = story.summary(story.spans())
+    assert last.last_seen is not None
+    assert last.unseen is not None
+    assert (last.last_seen.ref, last.gone, last.unseen.ref, last.changes) == (refs[4], None, refs[5], 2)
+    assert story.vanished() is None
+
+
+def test_it_vanished_between_the_last_that_has_it_and_the_first_that_has_it_no_more(
+    told: tuple[Story, list[str]],
+) -> None:
+    story, refs = told
+    story.points().pop()
+    assert [point.ref for point in story.vanished() or ()] == [refs[4], refs[5]]
 
 
 def test_thinning_keeps_extremes() -> None:

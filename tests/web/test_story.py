@@ -8,7 +8,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from app.timeline.story import Series
+from app.cli.story import document, print_story
+from app.timeline.story import Series, Story
+from app.timeline.timeline import Timeline
 from app.uapi.syscall import map_delete, map_update
 from app.web import stories
 from app.web.chart import rates_of
@@ -136,6 +138,40 @@ def test_one_that_vanished_says_when(past: Recorded, told: Told, viewer: LocalCl
         assert f'href="/maps/{map_id}/entries/{flow_key(5).hex()}"' in page
 
 
+def test_one_that_a_capped_snapshot_lacks_is_not_seen_there(
+    past: Recorded, viewer: LocalClient, blob: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with flows(blob, b"web_capped", entries=4096) as (fd, map_id):
+        for number in range(600):
+            map_update(fd, flow_key(number), flow(1))
+        refs = [
+            past.take(map_id, at_ns=START_NS + at * MINUTE_NS, limit=limit) for at, limit in enumerate((100, 9999, 100))
+        ]
+        timeline, series = Timeline(past.writer), past.series(map_id)
+        seen = {
+            key.tobytes() for ref in (refs[0], refs[2]) for key in past.writer.entries(past.writer.snapshot(ref)).keys
+        }
+        key = next(key for key in map(flow_key, range(600)) if key not in seen)
+        page = viewer.get(f"/series/{series.id}/entries/{key.hex()}").text
+        assert facts(page)["last seen"] == f"2026-11-24 06:01:00 not seen in {refs[2]}, which does not hold all entries"
+        assert facts(page)["first seen"].endswith("no snapshot before says that it was not there: it may be older")
+        assert [row[0] for row in lines(page)] == ["+ there"]
+        assert "not seen in 1</span>" in page
+        story = Story(timeline, series, key)
+        spans = story.spans()
+        print_story(story, story.summary(spans), spans, "value.packets")
+        text = capsys.readouterr().out
+        assert f"    not seen  {refs[2]}  2026-11-24 06:02:00.000, which does not hold all entries\n" in text
+        assert text.endswith(f"1  (not seen in {refs[2]})\n")
+        told = document(story, story.summary(spans), spans, "value.packets")
+        assert (told["gone"], told["not_seen"]["ref"], told["steps"][0]["not_seen"]) == (None, refs[2], [refs[2]])
+        nobody = flow_key(9999)
+        assert "2 of them do not hold all entries" in viewer.get(f"/series/{series.id}/entries/{nobody.hex()}").text
+        never = Story(timeline, series, nobody)
+        print_story(never, never.summary(), never.spans(), "")
+        assert "in none of 3 snapshots; 2 of them do not hold all entries" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(("at", "field", "before", "after"), [
     (8, "", 6, None), (6, "", 5, 8), (5, "", 3, 6), (4, "", 3, 5), (3, "", 1, 5), (1, "", None, 3), (0, "", None, 1),
     (4, "value.packets", 3, 6), (2, "value.limit", 1, 5), (5, "value.packets", 3, 6),
@@ -169,10 +205,10 @@ def test_a_field_over_time_is_points_and_a_table(told: Told, viewer: LocalClient
     table = page[page.index("over time, newest first") :].partition("</table>")[0]
     assert re.findall(r'<td class="num mono">(?:<bdi>|<span class="faint">)([^<]+)', table) == [
         "2",
-        "not there",
+        "not seen",
         "31",
         "1",
-        "not there",
+        "not seen",
     ]
     assert "6 points of 9" in page
 
