@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -143,7 +144,8 @@ def document(story: Story, summary: Summary, spans: list[Span], path: str) -> di
         if table is None:
             return None
         if path:
-            return column(table, path).tolist()[0]
+            value = column(table, path).tolist()[0]
+            return None if isinstance(value, float) and not isfinite(value) else value  # as `dump` prints it
         (row,) = python_rows(table)
         return {name: part for name, part in row.items() if name != "key"}
 

@@ -94,7 +94,8 @@ class Diff:
         old = read(field.old_node, self.old_values(field, field.rows), 0)
         new = read(field.new_node, self.new_values(field, field.rows), 0)
         if old.dtype.kind == "f" or new.dtype.kind == "f":
-            return new.astype(np.float64) - old.astype(np.float64)
+            with np.errstate(over="ignore", invalid="ignore"):  # what comes of endless ones is no number
+                return new.astype(np.float64) - old.astype(np.float64)
         with np.errstate(over="ignore"):
             return (new.astype(np.uint64) - old.astype(np.uint64)).view(np.int64)
 

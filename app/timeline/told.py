@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from math import isfinite
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from app.columns.json_text import template
 from app.columns.plan import Plan
@@ -101,11 +103,26 @@ def field_facts(made: Diff) -> list[dict[str, Any]]:
     for field in made.fields:
         facts: dict[str, Any] = {"path": field.path, "changed": len(field.rows)}
         if field.numeric:
-            total = made.deltas(field).sum().item()
+            total = sum_of(made.deltas(field))
             facts["delta"] = total
-            facts["per_second"] = total / made.seconds if made.seconds > 0 else None
+            facts["per_second"] = _finite(total / made.seconds) if total is not None and made.seconds > 0 else None
         told.append(facts)
     return told
+
+
+def sum_of(deltas: NDArray[np.float64] | NDArray[np.int64]) -> float | int | None:
+    """Differences added up, without a limit of 64 bits; None where some are no numbers, or endless."""
+    if deltas.dtype.kind == "f":
+        with np.errstate(over="ignore", invalid="ignore"):
+            return _finite(float(deltas.sum()))
+    # Each half of so many bits has room for the sum of as many entries as there can be.
+    whole = deltas.astype(np.int64, copy=False)
+    return (int((whole >> 32).sum()) << 32) + int((whole & 0xFFFF_FFFF).sum())
+
+
+def _finite(number: float) -> float | None:
+    """JSON has nothing else."""
+    return number if isfinite(number) else None
 
 
 def heading(made: Diff) -> dict[str, Any]:
@@ -149,7 +166,7 @@ def notes(made: Diff) -> list[str]:
 def diff_json(made: Diff, said: dict[str, Any] | None = None) -> Iterator[bytes]:
     """The whole of it, in pieces; with another heading where `made` is only a part of what was compared."""
     # As `dump` has it: whatever could steer a terminal, or turn the writing direction, stands as an escape.
-    head = json.dumps(heading(made) if said is None else said, separators=(",", ":")).encode()
+    head = json.dumps(heading(made) if said is None else said, separators=(",", ":"), allow_nan=False).encode()
     yield head[:-1] + b',"added":['
     yield from _listed(_entries(made.added))
     yield b'],"removed":['

@@ -99,6 +99,18 @@ def test_the_text_is_for_people(changed: Changed) -> None:
     assert f"b  live  {NAME} #{changed.map_id}" in live
 
 
+def test_sums_are_told_beyond_64_bits(within: Within) -> None:
+    entries = [(key, flow(0)) for key in KEYS]
+    with typed_map(FLOWS, "flow_key", "flow", entries, key_size=8, value_size=56, name=NAME.encode()) as (fd, map_id):
+        within.snapshot(map_id)
+        for key in KEYS:
+            syscall.map_update(fd, key, flow(3 << 61))
+        for words in (("--json",), ("--json", "--summary")):
+            (field,) = within.done("diff", "s1", map_id, *words).document["fields"]
+            assert field["delta"] == len(KEYS) * 3 << 61
+        assert f"{len(KEYS) * 3 << 61:+,}" in within.done("diff", "s1", map_id, "--summary").text
+
+
 def test_a_summary_has_the_counts_and_the_fields_alone(changed: Changed) -> None:
     text = changed.within.done("diff", "s1", "s2", "--summary").text
     assert "2 changed" in text

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 import struct
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from app.btf.parse import parse
@@ -14,7 +16,7 @@ from app.history.errors import NoSuchSeries, NothingThen, Unlike
 from app.timeline.differ import compare, plain_path
 from app.timeline.errors import BadSide, BadWhen
 from app.timeline.sides import side
-from app.timeline.told import diff_json
+from app.timeline.told import diff_json, sum_of
 from app.uapi import syscall
 from app.uapi.cpus import possible_cpus
 from app.uapi.enums import BpfMapType
@@ -48,6 +50,40 @@ def compared(past: Past, a: str, b: str, **options: Any) -> Any:
     timeline = past.timeline
     made = compare(side(a, timeline, past), side(b, timeline, past), timeline, **options)
     return json.loads(b"".join(diff_json(made)))
+
+
+@pytest.mark.parametrize(
+    ("deltas", "expected"),
+    [
+        pytest.param(np.full(200_000, 86_400 * 10**9, np.int64), 200_000 * 86_400 * 10**9, id="more than 64 bits"),
+        pytest.param(np.full(3, -(1 << 63), np.int64), -3 << 63, id="less than 64 bits"),
+        pytest.param(np.array([-1, 1 << 40, -5], np.int64), (1 << 40) - 6, id="both signs"),
+        pytest.param(np.zeros(0, np.int64), 0, id="none"),
+        pytest.param(np.array([0.5, 0.25]), 0.75, id="floats"),
+        pytest.param(np.array([0.5, np.nan]), None, id="no number"),
+        pytest.param(np.array([1e308, 1e308]), None, id="beyond all floats"),
+    ],
+)
+def test_differences_add_up_to_what_they_are(deltas: Any, expected: float | None) -> None:
+    assert sum_of(deltas) == expected
+
+
+def test_sums_and_what_is_no_number_are_json(past: Past, tmp_path: Path) -> None:
+    source = "struct key { __u32 addr; }; struct both { __u64 packets; double rate; float share; };"
+    btf, (key_id, value_id) = types(source, tmp_path, "key", "both")
+    with created(btf, key_id, value_id, key_size=4, value_size=24, max_entries=4, name=b"both") as (fd, map_id):
+        for number in range(3):
+            syscall.map_update(fd, u32(number), struct.pack("<Qdfxxxx", 0, 1.5, 2.0))
+        first = past.take(map_id)
+        for number in range(3):
+            syscall.map_update(fd, u32(number), struct.pack("<Qdfxxxx", 3 << 61, math.nan, math.inf))
+        made = compare(side(first.ref, past.timeline, past), side(str(map_id), past.timeline, past), past.timeline)
+        text = b"".join(diff_json(made))
+        fields = {each["path"]: each for each in json.loads(text, parse_constant=pytest.fail)["fields"]}
+        assert fields["value.packets"]["delta"] == 9 << 61
+        assert {(each["delta"], each["per_second"]) for path, each in fields.items() if path != "value.packets"} == {
+            (None, None)
+        }
 
 
 def test_fields_that_changed_are_named_with_what_they_held(past: Past, tmp_path: Path) -> None:
