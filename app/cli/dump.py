@@ -143,7 +143,7 @@ def _recall(
         kept = past.kept(reference)
         wanted = limit if limit is not None and not where and not sort else None
         sheet = past.timeline.sheet(kept, limit=None if wanted is None else max(wanted, 1))
-        total = past.timeline.history.counts([kept.root_id])[kept.root_id]
+        total = past.timeline.history.count(kept)
     found = _chosen(sheet, where=where, sort=sort, limit=limit, bare=bare, total=total)
     capped = ", which does not hold all entries" if kept.completeness == Completeness.CAPPED.value else ""
     click.echo(f"bpf-atlas: {kept.ref} of {moment(kept.taken_ns)}{capped}", err=True)

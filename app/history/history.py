@@ -147,6 +147,12 @@ class History:
             raise NoSuchSnapshot(reference)
         return checked(row)
 
+    def check_there(self, kept: Kept) -> None:
+        """What was thinned since whoever asks read of it is not damaged, but gone. raises NoSuchSnapshot"""
+        with self.reading() as connection:
+            if snapshots.load(connection, kept.id) is None:
+                raise NoSuchSnapshot(kept.ref)
+
     def at(self, series_id: int, when_ns: int) -> Kept:
         """The newest of a series at or before a moment. raises NothingThen, Damaged
 
@@ -225,20 +231,35 @@ class History:
         with self.reading() as connection:
             return roots.counts(connection, root_ids)
 
+    def pieces_of(self, kept: Kept) -> Pieces:
+        """The list of a snapshot's chunks. raises NoSuchSnapshot where it is gone by now, Damaged"""
+        with self._named(kept):
+            return self.pieces(kept.root_id)
+
+    def count(self, kept: Kept) -> int:
+        """Entries of a snapshot. raises NoSuchSnapshot where it is gone by now"""
+        found = self.counts([kept.root_id]).get(kept.root_id)
+        if found is None:
+            raise NoSuchSnapshot(kept.ref)
+        return found
+
     def entries(self, kept: Kept, *, limit: int | None = None, check: content.Check = content.unchecked) -> Entries:
-        """Its entries, in the order of the keys; only the first ones with a `limit`. raises Damaged"""
+        """Its entries, in the order of the keys; only the first ones with a `limit`.
+
+        raises  NoSuchSnapshot where it is gone by now, Damaged
+        """
         with self._named(kept), self.reading() as connection:
             return content.read(connection, self.decoder, kept.root_id, limit=limit, check=check)
 
     def value(self, kept: Kept, key: bytes) -> bytes | None:
-        """The value under a key; None where there was none. raises Damaged"""
+        """The value under a key; None where there was none. raises NoSuchSnapshot where it is gone by now, Damaged"""
         with self._named(kept), self.reading() as connection:
             pieces = roots.load(connection, kept.root_id)
             place = content.find(connection, self.decoder, pieces, key)
             return None if place is None else content.value_at(connection, self.decoder, pieces, *place)
 
     def compare(self, old: Kept, new: Kept) -> Difference:
-        """What changed in between. raises Unlike, Damaged"""
+        """What changed in between. raises Unlike, NoSuchSnapshot where one is gone by now, Damaged"""
         with self._named(old, new), self.reading() as connection:
             return diff.compare(connection, self.decoder, old.root_id, new.root_id)
 
@@ -252,6 +273,8 @@ class History:
         try:
             yield
         except Damaged as damage:
+            for each in kept:
+                self.check_there(each)
             refs = " or ".join(each.ref for each in kept)
             raise Damaged(f"{damage.what}, which {refs} needs,", damage.why) from damage
 

@@ -185,7 +185,7 @@ def _width(side: Side, timeline: Timeline | None) -> int:
         return int(side.entries.values.shape[1])
     if side.kept is None or timeline is None:
         return -1
-    return timeline.history.pieces(side.kept.root_id).value_width
+    return timeline.history.pieces_of(side.kept).value_width
 
 
 def _fields(layout: Layout, old: Table, new: Table) -> tuple[FieldDiff, ...]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 
 from app.columns.decode import Column, column, locate
 from app.columns.table import Table
 from app.history.content import Entries
+from app.history.errors import Damaged
 from app.history.keys import KeyHistory, Point, Step, points_of
 from app.history.series import SeriesFacts
 from app.maps.hiding import Mask
@@ -18,6 +20,7 @@ from app.timeline.kept_layout import Recalled
 from app.timeline.timeline import Timeline, hide_in, rows_of, without_hidden
 
 MOST_POINTS = 2000
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +99,9 @@ class Story:
 
     def spans(self, *, newest: int = 0) -> list[Span]:
         """What it held and how long, oldest first; only from the `newest` last snapshots, 0: from all. raises Damaged"""
+        return self._unless_thinned(lambda: self._spans(newest))
+
+    def _spans(self, newest: int) -> list[Span]:
         points = self.points()[-newest:] if newest else self.points()
         with self.timeline.history.reading() as connection:
             told = KeyHistory(connection, self.timeline.history.decoder, self.key)
@@ -142,6 +148,9 @@ class Story:
         """(last that had it, first that had it no more), by halving the history; None where the newest has it or none of the
         halves did. Quick in a long history; a key that came back in between is told of by `spans`. raises Damaged
         """
+        return self._unless_thinned(self._vanished)
+
+    def _vanished(self) -> tuple[Point, Point] | None:
         points = self.points()
         with self.timeline.history.reading() as connection:
             told = KeyHistory(connection, self.timeline.history.decoder, self.key)
@@ -159,6 +168,9 @@ class Story:
         at      a reference, `s12`; of another series: from the beginning, or the end
         raises  Damaged, NoSuchField
         """
+        return self._unless_thinned(lambda: self._change(at, path, back=back))
+
+    def _change(self, at: str, path: str, *, back: bool) -> Step | None:
         points = self.points()
         here = next((index for index, point in enumerate(points) if point.ref == at), len(points) if back else 0)
         part = points[:here][::-1] if back else points[here:]
@@ -175,6 +187,9 @@ class Story:
 
     def field(self, path: str, *, most: int = MOST_POINTS) -> Series:
         """A number over time, a point a snapshot. raises NoSuchField, NotOneColumn, Damaged"""
+        return self._unless_thinned(lambda: self._field(path, most))
+
+    def _field(self, path: str, most: int) -> Series:
         points = self.points()
         values: list[float | int | None] = []
         known: dict[tuple[int, bytes], float | int | None] = {}
@@ -199,6 +214,17 @@ class Story:
             [values[at] for at in chosen],
             thinned=len(chosen) < len(points),
         )
+
+    def _unless_thinned(self, ask: Callable[[], Answer]) -> Answer:
+        """Have something told; once more where snapshots were thinned since they were listed: they are no damage."""
+        points = self.points()
+        try:
+            return ask()
+        except Damaged:
+            self._points = []
+            if self.points() == points:
+                raise
+            return ask()
 
     def table(self, span: Span) -> Table | None:
         """What it held as a table of one row, for people; None where it was not there."""

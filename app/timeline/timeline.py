@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from app.columns.table import Layout, Table
 from app.history.content import Entries
+from app.history.errors import Damaged
 from app.history.history import History
 from app.history.snapshots import Kept
 from app.maps.errors import BadMoment
@@ -56,8 +57,15 @@ class Timeline:
     _lock: Lock = field(default_factory=Lock)
 
     def moment(self, kept: Kept, hidden: tuple[str, ...] = ()) -> Moment:
-        """A snapshot to look at. hidden: patterns of paths that whoever looks may not see. raises Damaged"""
-        recalled = self.recalled(kept.layout_id)
+        """A snapshot to look at. hidden: patterns of paths that whoever looks may not see.
+
+        raises  NoSuchSnapshot where it is gone by now, Damaged
+        """
+        try:
+            recalled = self.recalled(kept.layout_id)
+        except Damaged:
+            self.history.check_there(kept)
+            raise
         schema, mask = hide_in(recalled.schema, hidden)
         return Moment(kept, recalled, schema, mask)
 

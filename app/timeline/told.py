@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from math import isfinite
 from typing import Any
 
@@ -14,6 +15,7 @@ from app.columns.json_text import template
 from app.columns.plan import Plan
 from app.columns.rows import ndjson_chunks
 from app.columns.table import Table
+from app.history.errors import Damaged, NoSuchSnapshot
 from app.history.history import History, moment
 from app.history.series import SeriesFacts
 from app.history.snapshots import Kept
@@ -24,6 +26,8 @@ from app.timeline.naming import title
 from app.timeline.sides import Side
 
 BLOCK_ROWS = 4096
+FEW_SERIES = 256
+"""Of so many each is asked for by itself."""
 
 
 def snapshot_facts(kept: Kept, series: SeriesFacts, entries: int) -> dict[str, Any]:
@@ -64,12 +68,25 @@ def series_facts(series: SeriesFacts) -> dict[str, Any]:
 
 
 def snapshots_told(history: History, kept: list[Kept]) -> list[dict[str, Any]]:
-    """Several, with what their series are called."""
-    series = {each.id: each for each in history.series()}
+    """Several, with what their series are called; without those that were thinned since they were listed."""
+    series = _series_of(history, {each.series_id for each in kept})
     counts = history.counts([each.root_id for each in kept])
     return [
-        snapshot_facts(each, series[each.series_id], counts[each.root_id]) for each in kept if each.series_id in series
+        snapshot_facts(each, series[each.series_id], counts[each.root_id])
+        for each in kept
+        if each.series_id in series and each.root_id in counts
     ]
+
+
+def _series_of(history: History, ids: set[int]) -> dict[int, SeriesFacts]:
+    """Those that are sound, by id: there may be tens of thousands of others, which few lists need."""
+    if len(ids) > FEW_SERIES:
+        return {each.id: each for each in history.series()}
+    found: dict[int, SeriesFacts] = {}
+    for each in ids:
+        with suppress(Damaged, NoSuchSnapshot):
+            found[each] = history.one_series(each)
+    return found
 
 
 def side_facts(side: Side) -> dict[str, Any]:

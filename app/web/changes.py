@@ -88,7 +88,7 @@ class Changes:
 def _is_cheap(timeline: Timeline, older: Kept, newer: Kept) -> bool:
     if older.root_id == newer.root_id:
         return older.layout_id == newer.layout_id
-    before, after = (timeline.history.pieces(each.root_id) for each in (older, newer))
+    before, after = (timeline.history.pieces_of(each) for each in (older, newer))
     if older.layout_id != newer.layout_id:
         return max(before.entries, after.entries) <= MOST_NAMED
     return max(_rows_apart(before, after), _rows_apart(after, before)) <= MOST_ROWS

@@ -192,7 +192,7 @@ def _side_view(backend: Backend, side: Side, state: DiffState, place: str) -> Si
     entries = 0 if side.entries is None else len(side.entries)
     if side.kept is not None and timeline is not None:
         before, after = timeline.history.beside(side.kept)
-        entries = timeline.history.counts([side.kept.root_id]).get(side.kept.root_id, 0)
+        entries = timeline.history.count(side.kept)
     elif side.series is not None and timeline is not None:
         newest = timeline.history.newest(side.series.id)
     earlier = before or newest

@@ -109,7 +109,7 @@ def _bytes_of(side: Side, timeline: Timeline | None) -> int:
         return side.entries.keys.nbytes + side.entries.values.nbytes
     if side.kept is None or timeline is None:
         return 0
-    pieces = timeline.history.pieces(side.kept.root_id)
+    pieces = timeline.history.pieces_of(side.kept)
     return pieces.entries * (pieces.key_width + pieces.value_width)
 
 

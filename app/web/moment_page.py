@@ -178,7 +178,7 @@ def _one(key: bytes, value: bytes) -> Entries:
 
 def _key(seen: Seen, text: str) -> bytes:
     """The key of an address. raises BadArgument"""
-    size = seen.timeline.history.pieces(seen.kept.root_id).key_width
+    size = seen.timeline.history.pieces_of(seen.kept).key_width
     try:
         key = bytes.fromhex(text) if text.isascii() and " " not in text else b""
     except ValueError:

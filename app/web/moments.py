@@ -59,7 +59,7 @@ def look(backend: Backend, kept: Kept) -> Seen:
         series=series,
         moment=timeline.moment(kept, hidden),
         hidden=hidden,
-        entries=timeline.history.counts([kept.root_id]).get(kept.root_id, 0),
+        entries=timeline.history.count(kept),
     )
 
 
@@ -99,7 +99,7 @@ def view_of(backend: Backend, seen: Seen, cursor: str = "") -> View:
     found = backend.views.read_since(of, 0)  # a snapshot does not change
     if found is not None:
         return found
-    pieces = seen.timeline.history.pieces(seen.kept.root_id)
+    pieces = seen.timeline.history.pieces_of(seen.kept)
     row_bytes = pieces.key_width + pieces.value_width + ROW_EXTRA_BYTES
     limit = max(min(backend.settings.max_read_entries, backend.views.sheet_limit_bytes // row_bytes), 1)
     expected_bytes = min(pieces.entries, limit) * row_bytes

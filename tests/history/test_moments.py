@@ -8,11 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from app.history import retention
 from app.history.database import open_writing, sqlite_url
-from app.history.errors import NothingThen
+from app.history.errors import NoSuchSnapshot, NothingThen
 from app.history.keys import IMPORTED, in_order, points_of
 from app.history.snapshots import Kept
 from app.history.writer import Writer
+from app.timeline.told import snapshots_told
 from tests.history.made import SECOND_NS, series, snapshot, table
 
 HOUR_NS = 3600 * SECOND_NS
@@ -101,3 +103,23 @@ def test_what_was_taken_before_the_clock_was_set_at_a_start_is_not_the_newest_of
     assert at(writer, start + HOUR_NS) == before.ref
     assert at(writer, start + 11 * HOUR_NS) == after.ref
     assert at(writer, HOUR_NS) == unset.ref
+
+
+def test_a_snapshot_that_was_thinned_meanwhile_is_gone_rather_than_damaged(writer: Writer) -> None:
+    keys, values = table(4, 4, 8)
+    old, new = snapshot(writer, keys, values), snapshot(writer, keys, values + 1, at_ns=2 * SECOND_NS)
+    listed = writer.snapshots()
+    writer.forget([old.ref])
+    retention.collect(writer.database)
+    for ask in (
+        lambda: writer.entries(old),
+        lambda: writer.value(old, keys[0].tobytes()),
+        lambda: writer.compare(old, new),
+        lambda: writer.pieces_of(old),
+        lambda: writer.count(old),
+        lambda: writer.check_there(old),
+    ):
+        with pytest.raises(NoSuchSnapshot, match=f"there is no snapshot {old.ref}"):
+            ask()
+    assert [each["ref"] for each in snapshots_told(writer, listed)] == [new.ref]
+    assert writer.count(new) == 4

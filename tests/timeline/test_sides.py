@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from app.history import archive
+from app.history import archive, retention
 from app.history.database import open_reading, sqlite_url
-from app.history.errors import NoSuchSeries, NothingThen
+from app.history.errors import NoSuchSeries, NoSuchSnapshot, NothingThen
 from app.history.history import History, moment
 from app.history.series import Identity
 from app.history.snapshots import About
@@ -135,3 +135,12 @@ def test_a_change_back_to_what_was_taken_in_is_kept(past: Past, writer: Writer, 
         ]
         assert [ref for ref, _ in told] == [old.ref, f"s{old.id - 1}", newest.ref]
         assert [value for _, value in told] == [u64(1), u64(2), u64(1)]
+
+
+def test_a_snapshot_whose_meaning_was_collected_meanwhile_is_gone(writer: Writer) -> None:
+    first = writer.newest(kept(writer, 7, name="flows", type=HASH))
+    assert first is not None
+    writer.forget([first.ref])
+    retention.collect(writer.database)
+    with pytest.raises(NoSuchSnapshot):
+        Timeline(writer).moment(first)

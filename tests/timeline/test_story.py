@@ -6,7 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from sqlalchemy import update
 
+from app.history import retention
+from app.history.chunks import Decoder
+from app.history.errors import Damaged
+from app.history.tables import Root
+from app.history.writer import Writer
 from app.timeline.story import Story, thinned
 from app.uapi import syscall
 from app.web.stories import over_time
@@ -109,6 +115,22 @@ def test_it_vanished_between_the_last_that_has_it_and_the_first_that_has_it_no_m
     story, refs = told
     story.points().pop()
     assert [point.ref for point in story.vanished() or ()] == [refs[4], refs[5]]
+
+
+def test_snapshots_that_were_thinned_since_they_were_listed_are_no_damage(told: tuple[Story, list[str]]) -> None:
+    story, refs = told
+    writer = story.timeline.history
+    assert isinstance(writer, Writer)
+    every = len(story.points())
+    writer.forget([refs[3]])
+    retention.collect(writer.database)
+    assert [span.at.ref for span in story.spans()] == [refs[0], refs[1], refs[4], refs[5], refs[6]]
+    assert len(story.points()) == every - 1
+    with writer.database.writing() as connection:
+        connection.execute(update(Root).values(body=b"spoilt"))
+    writer.decoder = Decoder()
+    with pytest.raises(Damaged):
+        story.spans()
 
 
 def test_thinning_keeps_extremes() -> None:
