@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -305,8 +306,6 @@ def _set_ignored(past: Past, series: SeriesFacts, patterns: tuple[str, ...]) -> 
         with recorder(past.settings) as client:
             client.ignore(CLI, series.id, patterns)
         return
-    from dataclasses import replace
-
     import msgspec
 
     from app.timeline import changes
@@ -342,6 +341,9 @@ def find(settings: Settings, *, reference: str, key: str, path: str, as_json: bo
         spans = story.spans()
         summary = story.summary(spans)
         shown = changing(story, spans, path) if path else spans
+        if path:  # the field's changes, not those of its neighbours
+            last = shown[-1].at if len(shown) > 1 else None
+            summary = replace(summary, last_changed=last, changes=max(len(shown) - 1, 0))
         if as_json:
             # Not by print_json, which ends at 64 bits.
             click.echo(json.dumps(document(story, summary, shown, path), indent=2))

@@ -208,8 +208,9 @@ def test_a_key_is_followed(within: Within) -> None:
     assert told["steps"][1]["held"]["value"]["comm"] == "curl"
     packets = within.done(
         "history", "find", map_id, "10.0.0.1, 80, 0", "--where-changed", "value.packets", "--json"
-    ).document["steps"]
-    assert [(each["from"]["ref"], each["held"]) for each in packets] == [("s1", 0), ("s2", 7), ("s4", None)]
+    ).document
+    assert (told["changes"], packets["changes"], packets["last_changed"]["ref"]) == (3, 2, "s4")
+    assert [(each["from"]["ref"], each["held"]) for each in packets["steps"]] == [("s1", 0), ("s2", 7), ("s4", None)]
     text = within.done("history", "find", map_id, f"hex:{KEYS[0].hex()}").text
     assert "first seen  s1  " in text
     assert "the first snapshot: it may be older" in text
