@@ -17,6 +17,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     and_,
+    case,
     delete,
     exists,
     func,
@@ -33,6 +34,7 @@ from app.history.chunks import Decoder, NewChunk, Stored
 from app.history.codec import Codec, Rows
 from app.history.database import Database
 from app.history.errors import Damaged
+from app.history.keys import IMPORTED
 from app.history.tables import Chunk, Layout, Root, Series, Snapshot, Use
 
 HOUR_NS = 3600 * 1_000_000_000
@@ -102,11 +104,17 @@ def thin(database: Database, now_ns: int) -> int:
     """Delete what is surplus of every series; how many."""
     gone: list[int] = []
     with database.reading() as connection:
-        query = select(Snapshot.series_id, func.max(Snapshot.id)).group_by(Snapshot.series_id)
-        newest = dict(connection.execute(query).all())
+        newest = newest_of(connection)
         for series_id, span in _crowded(connection, now_ns, ours(database)):
             gone += surplus(_taken(connection, series_id, span), now_ns, newest[series_id])
     return forget(database, sound_ones(database, gone))
+
+
+def newest_of(connection: Connection) -> dict[int, int]:
+    """Id of the newest snapshot by id of its series; one that was taken in from elsewhere only where there are no others."""
+    own = func.max(case((Snapshot.trigger != IMPORTED, Snapshot.id)))
+    query = select(Snapshot.series_id, func.coalesce(own, func.max(Snapshot.id))).group_by(Snapshot.series_id)
+    return dict(connection.execute(query).all())
 
 
 def ours(database: Database) -> ColumnElement[bool]:

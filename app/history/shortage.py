@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from sqlalchemy import Connection, and_, delete, exists, func, select
+from sqlalchemy import Connection, and_, delete, exists, select
 
 from app.history import chunks, series
 from app.history.database import Database
 from app.history.errors import Damaged
-from app.history.retention import DAY_NS, ours, sound_ones
+from app.history.retention import DAY_NS, newest_of, ours, sound_ones
 from app.history.tables import Series, Snapshot
 
 LATELY_NS = 30 * DAY_NS
@@ -27,7 +27,6 @@ def oldest(
     lately_ns     the newest of a map that was last there before that may go, too; 0: none may
     live          series of which the newest stays in any case
     """
-    newest = select(Snapshot.series_id, func.max(Snapshot.id)).group_by(Snapshot.series_id)
     query = (
         select(Snapshot.id, Snapshot.series_id, Snapshot.bytes_added)
         .join(Series, Series.id == Snapshot.series_id)
@@ -36,7 +35,7 @@ def oldest(
     found: list[int] = []
     added_bytes = 0
     with database.reading() as connection:
-        last = dict(connection.execute(newest).all())
+        last = newest_of(connection)
         in_order = query.order_by(Snapshot.taken_ns, Snapshot.id).execution_options(yield_per=chunks.QUERY_IDS)
         with connection.execute(in_order) as rows:
             for some in rows.partitions():

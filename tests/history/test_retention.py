@@ -296,6 +296,17 @@ def test_the_newest_goes_too_where_its_map_is_gone_for_long(writer: Writer) -> N
     assert shortage.oldest(writer.database, 10, lately_ns=NOW, live={of["live"].id}) == [1, 4]
 
 
+def test_what_was_taken_in_from_elsewhere_is_not_the_newest_of_a_map(writer: Writer) -> None:
+    keys, values = table(20)
+    for number, trigger in enumerate(("schedule", "schedule", "import")):
+        values[number] ^= 1
+        snapshot(writer, keys, values, at_ns=NOW - 5 * DAY_NS + number * SECOND_NS, trigger=trigger)
+    snapshot(writer, keys, values, name="elsewhere", at_ns=SECOND_NS, trigger="import")
+    assert shortage.oldest(writer.database, 10) == [1, 3]
+    assert retention.thin(writer.database, NOW) == 1
+    assert [each.id for each in writer.snapshots()] == [4, 3, 2]
+
+
 def test_where_hosts_share_a_history_each_looks_after_its_own(writer: Writer) -> None:
     shared = not writer.database.is_sqlite
     keys, values = table(3000)
