@@ -44,6 +44,14 @@ class Writer(History):
             found = series.find(connection, of)
             return found or series.add(connection, of, at_ns=at_ns, map_id=map_id, boot_id=boot_id)
 
+    def is_named(self, of: Identity) -> bool:
+        """A series has an identity, also one whose row is damaged."""
+        with self.reading() as connection:
+            try:
+                return series.find(connection, of) is not None
+            except Damaged:
+                return True
+
     def touch(self, *changed: SeriesFacts) -> None:
         """Write what is new of some series."""
         with self.database.writing() as connection:

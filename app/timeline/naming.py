@@ -62,7 +62,8 @@ def assign(
     checked  by id of a series, until when its newest snapshot is known to hold
     """
     known = [each for each in writer.series() if each.of.host == host]
-    finding = _Finding(host, now_ns, frozenset(one.id for one in maps), {each.of: each for each in known})
+    alive = frozenset(one.id for one in maps)
+    finding = _Finding(host, now_ns, alive, {each.of: each for each in known}, writer.is_named)
     for each in sorted(known, key=lambda each: each.last_seen_ns):  # of several with one number the last that had it
         if each.boot_id == boot_id:
             finding.here[each.map_id] = each
@@ -111,6 +112,8 @@ class _Finding:
     now_ns: int
     alive: frozenset[int]
     by_identity: dict[Identity, SeriesFacts]
+    is_named: Callable[[Identity], bool]
+    """Another series has the identity, though it may be damaged and not be among those above."""
     here: dict[int, SeriesFacts] = field(default_factory=dict)
     """By id of a map, where it was last in this boot."""
     found: dict[int, SeriesFacts] = field(default_factory=dict)
@@ -129,7 +132,7 @@ class _Finding:
             return
         wanted, before = self._wanted(one), self._before(one)
         series = self.by_identity.get(wanted)
-        if series is None and before is not None and not before.of.pin:
+        if series is None and before is not None and not before.of.pin and not self.is_named(wanted):
             series = replace(before, of=wanted)
         if series is not None and series.id not in self.taken:
             self.take(one, series)
@@ -159,7 +162,7 @@ class _Finding:
         series = self.by_identity.get(wanted)
         is_new = self.now_ns - before.first_seen_ns < SET_UP_NS
         if series is None:
-            return replace(before, of=wanted) if is_new else before
+            return replace(before, of=wanted) if is_new and not self.is_named(wanted) else before
         was_there = self.now_ns - series.last_seen_ns < SET_UP_NS
         has_another = series.map_id in self.alive and self.here.get(series.map_id) == series
         return series if (is_new or was_there) and series.id not in self.taken and not has_another else before

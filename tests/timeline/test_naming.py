@@ -88,6 +88,18 @@ def test_a_map_whose_series_is_damaged_begins_another_beside_it_and_stays_there(
     assert ids(writer, one(17), boot="boot-2", at=4)[17] in {after[7], after[8]}
 
 
+def test_a_map_that_is_pinned_where_a_damaged_series_was_begins_another_beside_it(writer: Writer) -> None:
+    pin = "/sys/fs/bpf/flows"
+    before = ids(writer, one(7, pin=pin), one(8, name="other"))
+    with writer.database.writing() as connection:
+        connection.execute(update(Series).where(Series.id == before[7]).values(last_seen_ns=4711))
+    ids(writer, one(9), one(8, name="other"), at=2)
+    after = ids(writer, one(9, pin=pin), one(8, name="other"), at=3)
+    assert after[9] != before[7]
+    assert after[8] == before[8]
+    assert ids(writer, one(9, pin=pin), one(8, name="other"), at=4) == after
+
+
 def test_a_pin_that_goes_to_a_successor_takes_its_history_there_though_the_old_map_lives(writer: Writer) -> None:
     pin = "/sys/fs/bpf/flows"
     before = ids(writer, one(7, pin=pin))

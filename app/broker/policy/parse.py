@@ -39,6 +39,8 @@ def parse(text: str, name: str = "policy.toml") -> Policy:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as problem:
         raise _syntax(name, text, str(problem)) from None
+    except ValueError:  # an integer of more digits than Python reads
+        raise PolicyError(name, 1, "a number in it has thousands of digits") from None
     except RecursionError:
         raise PolicyError(name, 1, "it is nested too deeply") from None
     found = tables(text)
