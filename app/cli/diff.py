@@ -150,13 +150,6 @@ def _print_patch(shown: Diff) -> None:
 
 
 def _print_json(made: Diff, shown: Diff, *, summary: bool) -> None:
-    import json
-
     from app.timeline import told
 
-    head = told.heading(made)
-    if summary:
-        # Sums may have more than the 64 bits of quicker writers.
-        stream([json.dumps(head, separators=(",", ":"), allow_nan=False).encode(), b"\n"])
-        return
-    stream(told.diff_json(shown, head))
+    stream([told.summary_json(made)] if summary else told.diff_json(shown, told.heading(made)))

@@ -180,6 +180,11 @@ def notes(made: Diff) -> list[str]:
     return told
 
 
+def summary_json(made: Diff) -> bytes:
+    """All but the entries, as a line. Sums may have more than the 64 bits of quicker writers."""
+    return json.dumps(heading(made), separators=(",", ":"), allow_nan=False).encode() + b"\n"
+
+
 def diff_json(made: Diff, said: dict[str, Any] | None = None) -> Iterator[bytes]:
     """The whole of it, in pieces; with another heading where `made` is only a part of what was compared."""
     # As `dump` has it: whatever could steer a terminal, or turn the writing direction, stands as an escape.

@@ -405,6 +405,9 @@ def test_the_file_the_api_and_the_command_give_one_document(past: Recorded, two:
         {"path": "value.packets", "old": 1, "new": 21}, {"path": "value.limit", "old": 5, "new": 6},
     ]  # fmt: skip
     msgspec.json.decode(file.data, type=Difference)
+    summary = client.get(f"/api/v1/diff?a={two.a}&b={two.b}&summary=1")
+    assert summary.json == {name: part for name, part in found.items() if name not in {"added", "removed", "changed"}}
+    msgspec.json.decode(summary.data, type=Difference)
     for path in (
         "/api/v1/diff",
         f"/api/v1/diff?a={two.a}",

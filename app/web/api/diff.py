@@ -7,7 +7,7 @@ from itertools import chain
 
 from flask import Blueprint, Response
 
-from app.timeline.told import diff_json
+from app.timeline.told import diff_json, summary_json
 from app.web import arguments
 from app.web.backend import Backend
 from app.web.blocks import blocks
@@ -29,8 +29,10 @@ def blueprint(backend: Backend) -> Blueprint:
             if not text:
                 raise BadArgument(name, text, WANTED)
         ignores = arguments.choice("ignore", ON_OFF, "1") == "1"
+        summary = arguments.choice("summary", ON_OFF, "0") == "1"
         a, b = pair(backend, texts["a"], texts["b"])
-        return streamed(diff_json(compared(backend, a, b, ignored_in(a, b) if ignores else (), bare=True)))
+        made = compared(backend, a, b, ignored_in(a, b) if ignores else (), bare=True)
+        return streamed(iter((summary_json(made),)) if summary else diff_json(made))
 
     return bp
 

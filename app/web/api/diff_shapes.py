@@ -73,7 +73,7 @@ class Difference(Shape, frozen=True, kw_only=True):
     fields: list[DiffField]
     counts: DiffCounts
     notes: list[str]
-    added: list[msgspec.Raw]
-    """Each as `dump --json` prints it."""
-    removed: list[msgspec.Raw]
-    changed: list[DiffEntry]
+    added: list[msgspec.Raw] | msgspec.UnsetType = msgspec.UNSET
+    """Each as `dump --json` prints it. A summary has none of these three lists."""
+    removed: list[msgspec.Raw] | msgspec.UnsetType = msgspec.UNSET
+    changed: list[DiffEntry] | msgspec.UnsetType = msgspec.UNSET

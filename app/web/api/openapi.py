@@ -70,6 +70,7 @@ DIFF_QUERY = [
     for name in ("a", "b")
 ] + [
     _query("ignore", {"type": "string", "enum": ["0", "1"], "default": "1"}, "`0`: also what the map's rules leave out of comparisons."),
+    _query("summary", {"type": "string", "enum": ["0", "1"], "default": "0"}, "`1`: counts and fields alone; without it every entry that differs comes, however many there are."),
 ]  # fmt: skip
 PATHS: tuple[tuple[str, str, list[dict[str, Any]], type, tuple[int, ...]], ...] = (
     # path, summary, parameters, answer, errors
