@@ -78,8 +78,8 @@ def print_entries(shown: Diff, limit: int) -> None:
     shown  in the layout for people
     limit  of all together, 0 for no limit
     """
+    from app.maps.host_names import names_of
     from app.timeline.listing import in_order, order_note
-    from app.timeline.names import names_of
 
     shown = in_order(shown)
     old, new = names_of(shown.a.boot_id), names_of(shown.b.boot_id)

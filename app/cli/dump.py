@@ -111,11 +111,11 @@ def _read(
     bare  as bpftool, without fields of the map type's own
     """
     from app.maps.catalog import resolve
+    from app.maps.host_names import boot_id
     from app.maps.layouts import Btfs
     from app.maps.opening import open_map
     from app.maps.tabulate import read_sheet
     from app.maps.walk import Completeness
-    from app.timeline.kept_layout import boot_id
 
     with connect(settings) as client:
         map_id = resolve(client, reference)
@@ -181,7 +181,7 @@ def _chunks(table: Table, form: str, paths: list[str], *, lens: bool) -> Iterato
 def _print_text(table: Table, paths: list[str], boot: str) -> None:
     from app.cli.layout import columns
     from app.columns.cell import cells, heads
-    from app.timeline.names import names_of
+    from app.maps.host_names import names_of
 
     chosen = heads(table.layout, columns=paths or None)
     if not len(table):

@@ -267,8 +267,8 @@ def _asked_for(past: Past, map_ids: Sequence[int], trigger: str, label: str) -> 
 def _taken_here(past: Past, map_ids: Sequence[int], trigger: str, label: str) -> Taken:
     from app.maps.catalog import listing
     from app.maps.errors import NoSuchMap
+    from app.maps.host_names import boot_id
     from app.timeline import naming, taking
-    from app.timeline.kept_layout import boot_id
     from app.timeline.told import snapshots_told
 
     taken = Taken()

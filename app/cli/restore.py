@@ -104,7 +104,7 @@ def _check_allowed(past: Past, map_id: int) -> None:
 def living(past: Past, kept: Kept) -> int:
     """Id of the live map that goes on with a snapshot's series. raises WhichMap"""
     from app.maps.catalog import listing
-    from app.timeline.kept_layout import boot_id
+    from app.maps.host_names import boot_id
     from app.timeline.naming import live_map, title
 
     series = past.timeline.history.one_series(kept.series_id)

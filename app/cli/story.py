@@ -51,7 +51,7 @@ def changing(story: Story, spans: list[Span], path: str) -> list[Span]:
 def _cells(story: Story, span: Span, path: str) -> dict[str, Cell]:
     """What a span's value says, by labels: one field, or all of them; empty where the key was not there."""
     from app.columns.cell import cells, heads
-    from app.timeline.names import names_of
+    from app.maps.host_names import names_of
 
     table = story.table(span)
     if table is None:

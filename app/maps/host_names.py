@@ -96,3 +96,19 @@ def monotonic_ns() -> int:
             if clock == "monotonic":
                 now_ns -= int(seconds) * 10**9 + int(nanoseconds)
     return now_ns
+
+
+def boot_id() -> str:
+    """Of this start of the kernel."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
+
+
+def names_of(boot: str) -> Names:
+    """Names for entries that were read in a boot of some host; none unless it is the present one.
+
+    Without them a time since boot reads as one ("+25 s"), a pid and an interface as numbers.
+    """
+    return names() if boot and boot == boot_id() else NO_NAMES

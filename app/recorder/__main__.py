@@ -15,13 +15,13 @@ from pathlib import Path
 from app.errors import AppError
 from app.history.errors import OtherRecorder
 from app.history.writer import Writer
+from app.maps.host_names import boot_id
 from app.recorder import listen
 from app.recorder.jobs import Jobs
 from app.recorder.record import Recorder
 from app.recorder.watch import watch
 from app.settings import Settings, from_environment
 from app.timeline import place
-from app.timeline.kept_layout import boot_id
 from app.timeline.preload import preload
 from app.uapi import confine
 from app.wire.connection import connect

@@ -7,7 +7,6 @@ each start, are left out: whether there is one is all that the layout needs.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import msgspec
 
@@ -162,11 +161,3 @@ def recall(history: History, layout_id: int) -> Recalled:
     kind = kind_of(body.type)
     schema = schema_of(facts, kind, _StoredTypes(btf, base), n_cpus=body.n_cpus)
     return Recalled(facts=facts, kind=kind, schema=schema, body=body)
-
-
-def boot_id() -> str:
-    """Of this start of the kernel."""
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    except OSError:
-        return ""

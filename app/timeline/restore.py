@@ -16,12 +16,12 @@ from app.columns.node import Node
 from app.columns.rows import ndjson_chunks
 from app.columns.table import Table
 from app.maps.edit import MAX_CHANGES
+from app.maps.host_names import boot_id
 from app.maps.kinds import Enumerate, Kind, Meaning
 from app.maps.owned import OWNED
 from app.maps.page import selection
 from app.timeline.differ import Bytes2d, Diff, FieldDiff, Rows, field_texts, mask_of, plain_path
 from app.timeline.errors import CannotRestore
-from app.timeline.kept_layout import boot_id
 from app.timeline.listing import taken
 from app.timeline.told import fields_in, key_texts
 from app.wire.things import thing_text

@@ -19,12 +19,13 @@ from app.history.snapshots import Kept
 from app.history.splitter import order_of
 from app.maps.errors import MapsError, NoSuchMap
 from app.maps.hiding import Mask
+from app.maps.host_names import boot_id
 from app.maps.layouts import Schema
 from app.maps.opening import OpenMap
 from app.maps.tabulate import read_sheet
 from app.maps.walk import Completeness, Progress
 from app.timeline.errors import BadSide, BadWhen, ManySeries
-from app.timeline.kept_layout import Recalled, boot_id
+from app.timeline.kept_layout import Recalled
 from app.timeline.naming import title
 from app.timeline.timeline import Timeline, rows_of, when_ns
 from app.wire.bodies import MapFacts

@@ -19,9 +19,9 @@ from app.columns.node import NodeKind, leaves
 from app.columns.plan import ARRAY_LIMIT, plan_raw
 from app.columns.table import Layout, Table
 from app.maps.hiding import Mask
+from app.maps.host_names import names_of
 from app.timeline.differ import Diff, FieldDiff, Rows, plain_path
 from app.timeline.listing import fitting
-from app.timeline.names import names_of
 from app.web.bytes_view import Dump, change_dumps, dump
 from app.web.diff_state import DiffState
 from app.web.diff_totals import NO_STEP, Step, head_of, steps

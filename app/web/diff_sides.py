@@ -11,11 +11,11 @@ from threading import Lock
 
 from app.history.series import SeriesFacts
 from app.maps.errors import AmbiguousName, NoSuchMap
+from app.maps.host_names import boot_id
 from app.maps.opening import OpenMap
 from app.maps.views import SMALL_BYTES
 from app.timeline.differ import Diff, compare
 from app.timeline.errors import BadSide
-from app.timeline.kept_layout import boot_id
 from app.timeline.listing import in_order
 from app.timeline.naming import title
 from app.timeline.series_settings import settings_of

@@ -11,12 +11,11 @@ from app.columns.cell import HEAD_LIMIT, Cell, Head, cells, head, heads, row_cou
 from app.columns.errors import ColumnsError
 from app.columns.plan import Plan
 from app.columns.table import Layout
+from app.maps.host_names import boot_id, names_of
 from app.maps.kinds import Enumerate, Kind, Meaning
 from app.maps.opening import OpenMap
 from app.maps.page import Page
 from app.maps.walk import Completeness
-from app.timeline.kept_layout import boot_id
-from app.timeline.names import names_of
 from app.timeline.timeline import Moment
 from app.web.bars import Bars, bars
 from app.web.state import EntriesState

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from app.errors import AppError
-from app.timeline.kept_layout import boot_id
+from app.maps.host_names import boot_id
 from app.web import times
 from app.web.backend import Backend
 

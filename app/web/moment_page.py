@@ -12,9 +12,9 @@ from app.columns.errors import ColumnsError
 from app.history.content import Entries
 from app.history.errors import NoSuchSeries
 from app.history.snapshots import Kept
+from app.maps.host_names import names_of
 from app.maps.opening import OpenMap
 from app.maps.tabulate import Sheet
-from app.timeline.names import names_of
 from app.timeline.sides import series_now
 from app.web import arguments, times
 from app.web.backend import Backend

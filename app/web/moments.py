@@ -10,13 +10,13 @@ from app.columns.cell import heads
 from app.errors import AppError
 from app.history.series import SeriesFacts
 from app.history.snapshots import Kept
+from app.maps.host_names import boot_id
 from app.maps.kinds import Counter, Enumerate
 from app.maps.page import SMALL_ENTRIES, Page, Query, first_page, limit_of, page_of, parse_cursor
 from app.maps.tabulate import Sheet
 from app.maps.views import SMALL_BYTES, Identity, View
 from app.maps.walk import Completeness
 from app.timeline.errors import BadWhen
-from app.timeline.kept_layout import boot_id
 from app.timeline.naming import title
 from app.timeline.sides import SNAPSHOT
 from app.timeline.timeline import Moment, Timeline, when_ns

@@ -21,7 +21,7 @@ from app.columns.table import Layout, Table
 from app.errors import AppError
 from app.history.keys import Point
 from app.history.series import SeriesFacts
-from app.timeline.names import names_of
+from app.maps.host_names import names_of
 from app.timeline.naming import title
 from app.timeline.story import Span, Story, Summary
 from app.timeline.timeline import Timeline

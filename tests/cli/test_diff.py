@@ -14,9 +14,9 @@ import pytest
 
 from app.history.snapshots import Kept
 from app.maps.catalog import listing
+from app.maps.host_names import boot_id
 from app.settings import Settings
 from app.timeline import naming, place, taking
-from app.timeline.kept_layout import boot_id
 from app.uapi import syscall
 from app.uapi.enums import BpfMapType
 from tests.cli import made

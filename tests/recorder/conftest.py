@@ -10,12 +10,12 @@ import pytest
 
 from app.broker.local import client as local_client
 from app.history.snapshots import Kept
+from app.maps.host_names import boot_id
 from app.recorder.jobs import Jobs
 from app.recorder.record import Recorder
 from app.recorder.vouching import By
 from app.settings import Settings
 from app.timeline import place
-from app.timeline.kept_layout import boot_id
 from app.wire.accounts import Credential
 from app.wire.ask import Client
 from app.wire.records import AskRecords

@@ -13,11 +13,11 @@ from app.history.database import open_writing, sqlite_url
 from app.history.snapshots import Kept
 from app.history.writer import Writer
 from app.maps.catalog import listing
+from app.maps.host_names import boot_id
 from app.maps.layouts import Btfs
 from app.maps.opening import OpenMap, open_map
 from app.settings import Settings
 from app.timeline import naming, taking
-from app.timeline.kept_layout import boot_id
 from app.timeline.taking import Request
 from app.timeline.timeline import Timeline
 from app.wire.ask import Client

@@ -16,8 +16,8 @@ from app.history.history import History, moment
 from app.history.series import Identity
 from app.history.snapshots import About
 from app.history.writer import Writer
+from app.maps.host_names import boot_id
 from app.timeline.errors import ManySeries
-from app.timeline.kept_layout import boot_id
 from app.timeline.naming import LiveMap, assign
 from app.timeline.sides import series_now, series_of
 from app.timeline.story import Story

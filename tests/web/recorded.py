@@ -17,11 +17,11 @@ from app.history.series import SeriesFacts
 from app.history.snapshots import About, Draft, Kept
 from app.history.writer import Writer
 from app.maps.catalog import listing
+from app.maps.host_names import boot_id
 from app.maps.layouts import Btfs
 from app.maps.opening import open_map
 from app.settings import Settings
 from app.timeline import naming, place, taking
-from app.timeline.kept_layout import boot_id
 from app.timeline.series_settings import SeriesSettings
 from app.web.factory import create_app
 from app.wire.accounts import Credential

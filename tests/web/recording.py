@@ -17,12 +17,12 @@ from app.broker import log
 from app.broker.desk import Desk
 from app.broker.host import Host
 from app.broker.local import LocalTransport
+from app.maps.host_names import boot_id
 from app.recorder import listen
 from app.recorder.jobs import Jobs
 from app.recorder.record import Recorder
 from app.settings import Settings
 from app.timeline import place
-from app.timeline.kept_layout import boot_id
 from app.web.factory import create_app
 from app.wire.accounts import Credential
 from app.wire.ask import Client
