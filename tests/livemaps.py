@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from app.uapi import syscall
 from app.uapi.enums import BpfMapFlag, BpfMapType
@@ -44,3 +45,12 @@ def live_map(spec: MapSpec, entries: Sequence[tuple[bytes | None, bytes]] = ()) 
 
 def reader_of(fd: int, spec: MapSpec) -> DescriptorReader:
     return DescriptorReader(fd, map_type=spec.type, key_size=spec.key_size, value_size=spec.value_size)
+
+
+def held_here() -> set[int]:
+    """Ids of the maps that this process has open."""
+    found: set[int] = set()
+    for path in Path("/proc/self/fdinfo").iterdir():
+        with contextlib.suppress(OSError):
+            found |= {int(line.split()[1]) for line in path.read_text().splitlines() if line.startswith("map_id:")}
+    return found

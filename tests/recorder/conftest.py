@@ -19,6 +19,7 @@ from app.timeline import place
 from app.wire.accounts import Credential
 from app.wire.ask import Client
 from app.wire.records import AskRecords
+from tests.livemaps import held_here
 
 CLI = Credential(source="cli")
 ROOT = By(0, 4711)
@@ -70,14 +71,16 @@ def client(settings: Settings) -> Iterator[Client]:
 
 @pytest.fixture
 def bench(settings: Settings, client: Client, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
-    """One that looks only at maps whose name begins with `rec_`: others of this host are other tests'."""
+    """One that looks only at maps of this process whose name begins with `rec_`: others of this host are other tests'."""
     from app.recorder import record
 
     whole = record.listing
 
     def ours(asked: Client) -> object:
         found = whole(asked)
-        return replace(found, rows=tuple(row for row in found.rows if row.facts.name.startswith("rec_")))
+        held = held_here()
+        rows = (row for row in found.rows if row.facts.name.startswith("rec_") and row.facts.id in held)
+        return replace(found, rows=tuple(rows))
 
     monkeypatch.setattr(record, "listing", ours)
     place.prepare(settings)

@@ -31,7 +31,7 @@ from tests.waiting import eventually
 pytestmark = [pytest.mark.kernel, pytest.mark.slow]
 
 KILLS = 200
-RULES = '[[rule]]\nmaps = ["rec_*"]\n[[rule]]\nevery = "never"\n'
+RULES = '[[rule]]\nmaps = ["killed_*"]\n[[rule]]\nevery = "never"\n'
 QUICK = {"BPF_ATLAS_RECORD_SECONDS": "1", "BPF_ATLAS_HISTORY_CPU_PERCENT": "100"}
 
 
@@ -47,7 +47,7 @@ def data() -> Iterator[Path]:
         ended.callback(broker.wait)
         ended.callback(broker.terminate)
         specs = [
-            MapSpec(type=BpfMapType.HASH, key_size=4, value_size=8, max_entries=4096, name=b"rec_%d" % n)
+            MapSpec(type=BpfMapType.HASH, key_size=4, value_size=8, max_entries=4096, name=b"killed_%d" % n)
             for n in range(4)
         ]
         fds = [ended.enter_context(live_map(spec, [(u32(n), u64(n)) for n in range(500)])) for spec in specs]
