@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import random
-import signal
 import subprocess
 import sys
 import threading
@@ -29,6 +28,7 @@ from app.wire.records import AskRecords, MapIdentity, NumberedRecord
 from tests.broker.conftest import RECORDER_UID, WEB_UID, Running, as_account, id_of, open_folder
 from tests.broker.swapping import KEY, busy, counting
 from tests.broker.test_edits_types import a_program
+from tests.forking import Forking, end, forking
 from tests.livemaps import live_map
 
 pytestmark = pytest.mark.kernel
@@ -37,20 +37,25 @@ ROOT = Credential(source="test")
 WHY = "a test wants it so"
 
 
-def start(data: Path, bpffs: Path, **more: str) -> Running:
-    """A broker that edits."""
-    data.chmod(0o755)
-    settings = Settings(
-        data=data, bpffs=bpffs, web_user=str(WEB_UID), recorder_user=str(RECORDER_UID), allow_edits=True
-    )
-    environment = {
+def settings_of(data: Path, bpffs: Path) -> Settings:
+    return Settings(data=data, bpffs=bpffs, web_user=str(WEB_UID), recorder_user=str(RECORDER_UID), allow_edits=True)
+
+
+def environment_of(settings: Settings) -> dict[str, str]:
+    return {
         **os.environ,
-        "BPF_ATLAS_BPFFS": str(bpffs),
+        "BPF_ATLAS_BPFFS": str(settings.bpffs),
         "BPF_ATLAS_WEB_USER": settings.web_user,
         "BPF_ATLAS_RECORDER_USER": settings.recorder_user,
         "BPF_ATLAS_ALLOW_EDITS": "1",
-        **more,
     }
+
+
+def start(data: Path, bpffs: Path, **more: str) -> Running:
+    """A broker that edits."""
+    data.chmod(0o755)
+    settings = settings_of(data, bpffs)
+    environment = {**environment_of(settings), **more}
     log = data / "log"
     offset = log.stat().st_size if log.exists() else 0
     with log.open("ab") as file:
@@ -210,6 +215,20 @@ def test_ten_thousand_edits_through_the_broker_beside_a_counter_on_all_cpus(edit
 KILLS = 200
 
 
+def begun(brokers: Forking) -> int:
+    """One more broker, once it answers: its pid."""
+    offset = brokers.log.stat().st_size
+    child = brokers.begin()
+    with brokers.log.open("rb") as file:
+        file.seek(offset)
+        said = b""
+        while b'"ready"' not in said:
+            assert Path(f"/proc/{child}").exists(), said
+            time.sleep(0.002)
+            said += file.read()
+    return child
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_broker_killed_at_any_point_leaves_no_write_without_a_record(
@@ -218,66 +237,67 @@ def test_a_broker_killed_at_any_point_leaves_no_write_without_a_record(
     chance = random.Random(20_261_124)
     unknown = complete = 0
     life_s = 0.012
-    for _ in range(KILLS):
-        broker = start(tmp_path, bpffs)
-        tried: list[int] = []
-        stop = threading.Event()
+    settings = settings_of(tmp_path, bpffs)
+    tmp_path.chmod(0o755)
+    with forking("broker", tmp_path, environment_of(settings)) as brokers:
+        for _ in range(KILLS):
+            broker = begun(brokers)
+            tried: list[int] = []
+            stop = threading.Event()
 
-        def edit_on(broker: Running = broker, tried: list[int] = tried, stop: threading.Event = stop) -> None:
-            with connect(broker.settings.socket) as client:
-                of = identity(client, map_fd)
-                now = field(map_fd)
-                while not stop.is_set():
-                    tried.append(now + 1)
-                    try:
-                        if client.edit(ROOT, swap(of, now, now + 1), WHY, dry_run=False).result != "done":
+            def edit_on(tried: list[int] = tried, stop: threading.Event = stop) -> None:
+                with connect(settings.socket) as client:
+                    of = identity(client, map_fd)
+                    now = field(map_fd)
+                    while not stop.is_set():
+                        tried.append(now + 1)
+                        try:
+                            if client.edit(ROOT, swap(of, now, now + 1), WHY, dry_run=False).result != "done":
+                                return
+                        except (WireError, OSError):
                             return
-                    except (WireError, OSError):
-                        return
-                    now += 1
+                        now += 1
 
-        before = field(map_fd)
-        editor = threading.Thread(target=edit_on)
-        editor.start()
-        while not tried:
-            time.sleep(0.001)
-        time.sleep(chance.random() * life_s)
-        broker.process.send_signal(signal.SIGKILL)
-        broker.process.wait()
-        stop.set()
-        editor.join()
-        recovered = start(tmp_path, bpffs)
-        with connect(recovered.settings.socket) as client:
-            found = list(everything(client))
-            verdict = client.verify(ROOT)
-            assert verdict.ok, verdict.sentence
-            assert verdict.unfinished == ()
-        intents = {each.number: each.record for each in found if each.record.code == "map.set.intent"}
-        outcomes = {each.record.intent: each.record for each in found if each.record.intent}
-        assert intents.keys() == outcomes.keys()
-        after = field(map_fd)
-        recovered.process.send_signal(signal.SIGKILL)
-        recovered.process.wait()
-        if not any(record.result == "done" for record in outcomes.values()):
-            life_s *= 1.1  # so that some of them live long enough, however slow this host is
-        if not intents:  # the first kill may come before the first record; then nothing was written either
-            assert after == before
-            continue
-        last = max(intents)
-        written = [int.from_bytes(record.fields[0].new or b"", "little") for record in intents.values()]
-        assert after == 0 or after in written, "a write without a record"
-        assert after in {
-            int.from_bytes(intents[last].fields[0].new or b"", "little"),
-            int.from_bytes(intents[last].fields[0].old or b"", "little"),
-        }
-        assert after >= before
-        for number, record in outcomes.items():
-            if record.result == "unknown":
-                assert "outcome unknown, now value.u32[2] is" in record.detail
-                unknown += number == last
-            else:
-                complete += number == last
-                assert record.result == "done"
+            before = field(map_fd)
+            editor = threading.Thread(target=edit_on)
+            editor.start()
+            while not tried:
+                time.sleep(0.001)
+            time.sleep(chance.random() * life_s)
+            end(broker)
+            stop.set()
+            editor.join()
+            recovered = begun(brokers)
+            with connect(settings.socket) as client:
+                found = list(everything(client))
+                verdict = client.verify(ROOT)
+                assert verdict.ok, verdict.sentence
+                assert verdict.unfinished == ()
+            intents = {each.number: each.record for each in found if each.record.code == "map.set.intent"}
+            outcomes = {each.record.intent: each.record for each in found if each.record.intent}
+            assert intents.keys() == outcomes.keys()
+            after = field(map_fd)
+            end(recovered)
+            if not any(record.result == "done" for record in outcomes.values()):
+                life_s *= 1.1  # so that some of them live long enough, however slow this host is
+            if not intents:  # the first kill may come before the first record; then nothing was written either
+                assert after == before
+                continue
+            last = max(intents)
+            written = [int.from_bytes(record.fields[0].new or b"", "little") for record in intents.values()]
+            assert after == 0 or after in written, "a write without a record"
+            assert after in {
+                int.from_bytes(intents[last].fields[0].new or b"", "little"),
+                int.from_bytes(intents[last].fields[0].old or b"", "little"),
+            }
+            assert after >= before
+            for number, record in outcomes.items():
+                if record.result == "unknown":
+                    assert "outcome unknown, now value.u32[2] is" in record.detail
+                    unknown += number == last
+                else:
+                    complete += number == last
+                    assert record.result == "done"
     assert unknown > 0, "no kill ever came between an intent and its outcome"
     assert complete > 0
 

@@ -25,6 +25,7 @@ from app.uapi.enums import BpfMapType
 from app.uapi.syscall import MapSpec
 from app.wire.recorder import RecorderClient, connect
 from tests.cli.conftest import ROOT, environment, folder
+from tests.forking import Forking, end, forking
 from tests.livemaps import live_map, u32, u64
 from tests.waiting import eventually
 
@@ -67,39 +68,11 @@ def data() -> Iterator[Path]:
         yield path
 
 
-@contextlib.contextmanager
-def forking(data: Path) -> Iterator[subprocess.Popen[str]]:
-    with (
-        (data / "log").open("w") as log,
-        subprocess.Popen(
-            [sys.executable, "-m", "tests.recorder.forking", str(data)], cwd=ROOT, env=environment(data, QUICK), text=True,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log,
-        ) as parent,
-    ):  # fmt: skip
-        assert parent.stdout is not None
-        assert parent.stdout.readline() == "ready\n"
-        yield parent
-        parent.kill()
-
-
-def begin(parent: subprocess.Popen[str]) -> int:
-    assert parent.stdin is not None
-    assert parent.stdout is not None
-    parent.stdin.write("\n")
-    parent.stdin.flush()
-    return int(parent.stdout.readline())
-
-
-def end(child: int) -> None:
-    os.kill(child, signal.SIGKILL)
-    assert eventually(lambda: not Path(f"/proc/{child}").exists(), 10)
-
-
-def seconds_to_a_snapshot(data: Path, parent: subprocess.Popen[str]) -> float:
+def seconds_to_a_snapshot(data: Path, recorders: Forking) -> float:
     """How long a recorder needs on this host from its start to the first snapshot it keeps, once a database is there."""
     for _turn in range(2):
         begun_ns = time.time_ns()
-        child = begin(parent)
+        child = recorders.begin()
         assert eventually(lambda since_ns=begun_ns: kept_since(data, since_ns), 60)  # type: ignore[misc]
         needed_s = (time.time_ns() - begun_ns) / 1e9
         end(child)
@@ -125,10 +98,10 @@ def client(data: Path) -> RecorderClient:
 def test_killed_at_two_hundred_points_it_loses_nothing(data: Path) -> None:
     chance = random.Random(20)
     known: dict[str, bytes] = {}
-    with forking(data) as parent:
-        life_s = 1.5 * seconds_to_a_snapshot(data, parent)
+    with forking("recorder", data, environment(data, QUICK)) as recorders:
+        life_s = 1.5 * seconds_to_a_snapshot(data, recorders)
         for kill in range(KILLS):
-            child = begin(parent)
+            child = recorders.begin()
             time.sleep(chance.uniform(0.0, life_s))
             end(child)
             if kill % 10 == 9:
@@ -140,7 +113,7 @@ def test_killed_at_two_hundred_points_it_loses_nothing(data: Path) -> None:
                 history.close()
                 if len(known) == before:
                     life_s *= 1.5  # other work came to this host: its recorders need longer until they write
-        child = begin(parent)
+        child = recorders.begin()
         with client(data) as asked:
             assert eventually(lambda: _answers(asked), 20)
             assert asked.state().problem == ""
