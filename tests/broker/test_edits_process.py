@@ -389,7 +389,9 @@ def test_t12_a_million_random_frames_neither_stop_nor_swell_the_broker_nor_edit(
     assert [each.wait(1700) for each in senders] == [0, 0]
     grown_kib = int(editing.status()["VmRSS"].split()[0]) - settled_kib
     assert editing.process.poll() is None
-    assert grown_kib < 8192
+    assert (
+        grown_kib < 20 << 10
+    )  # one object kept of each frame is 50 MiB; the counts that slow guessers down are at most 20,000
     assert field(map_fd) == before
     with connect(editing.settings.socket) as client:
         assert client.hello().pid == editing.pid
