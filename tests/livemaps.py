@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from app.uapi import syscall
 from app.uapi.enums import BpfMapFlag, BpfMapType
 from app.uapi.kernel import DescriptorReader
 from app.uapi.syscall import MapSpec
+
+_MAP_ID = re.compile(r"^map_id:\s*(\d+)$", re.MULTILINE)
 
 HUGE_TRIE = MapSpec(
     type=BpfMapType.LPM_TRIE,
@@ -47,10 +50,11 @@ def reader_of(fd: int, spec: MapSpec) -> DescriptorReader:
     return DescriptorReader(fd, map_type=spec.type, key_size=spec.key_size, value_size=spec.value_size)
 
 
-def held_here() -> set[int]:
-    """Ids of the maps that this process has open."""
+def open_in(process: Path) -> set[int]:
+    """Ids of the maps that a process (its folder below /proc) has open."""
     found: set[int] = set()
-    for path in Path("/proc/self/fdinfo").iterdir():
-        with contextlib.suppress(OSError):
-            found |= {int(line.split()[1]) for line in path.read_text().splitlines() if line.startswith("map_id:")}
+    with contextlib.suppress(OSError):
+        for descriptor in (process / "fdinfo").iterdir():
+            with contextlib.suppress(OSError):
+                found |= {int(number) for number in _MAP_ID.findall(descriptor.read_text())}
     return found

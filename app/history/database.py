@@ -240,9 +240,8 @@ def open_reading(url: str, upkeep: Upkeep = Upkeep.RECORDER) -> Database:
         except (DatabaseDamaged, NotAHistory, NoHistory) as problem:
             database.close()
             return _rescued(url, path, problem)
-        if (
-            begins_elsewhere and path.stat().st_size <= ELSEWHERE_BYTES
-        ):  # than any history that we know: it may be so, or a number is not what was written
+        # Than in any history that we know: it may be so, or a number is not what was written.
+        if begins_elsewhere and path.stat().st_size <= ELSEWHERE_BYTES:
             with suppress(DatabaseDamaged):
                 rescued = _rescued(
                     url, path, DatabaseDamaged(database.shown, "a table begins at another page than it did")

@@ -21,6 +21,7 @@ from app.uapi import objects, syscall
 from app.uapi.enums import BpfMapType
 from app.uapi.errors import KernelError
 from app.uapi.kernel import DescriptorReader, stride
+from tests.livemaps import open_in
 
 ROOT = Path(__file__).parents[2]
 ATLAS = [sys.executable, "-m", "app.cli.main"]
@@ -35,7 +36,6 @@ TYPED = {
 
 
 _TESTING = re.compile(rb"\0-m\0(?:pytest|app\.)")
-_MAP_ID = re.compile(r"^map_id:\s*(\d+)$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -63,17 +63,7 @@ def _elsewhere() -> set[int]:
             continue
         with contextlib.suppress(OSError):
             if _TESTING.search((process / "cmdline").read_bytes()):
-                found |= _open_in(process)
-    return found
-
-
-def _open_in(process: Path) -> set[int]:
-    """Maps that a process (its folder below /proc) has open."""
-    found: set[int] = set()
-    with contextlib.suppress(OSError):
-        for descriptor in (process / "fdinfo").iterdir():
-            with contextlib.suppress(OSError):
-                found |= {int(number) for number in _MAP_ID.findall(descriptor.read_text())}
+                found |= open_in(process)
     return found
 
 
@@ -99,13 +89,13 @@ def maps_of(command: Sequence[str], *, run_s: float, at_least: int = 1) -> Itera
     opened = Path("/proc") / str(process.pid)
     try:
         deadline = time.monotonic() + 15
-        while len(_open_in(opened)) < at_least:
+        while len(open_in(opened)) < at_least:
             if process.poll() is not None or time.monotonic() > deadline:
                 output = process.stdout.read1().decode() if process.stdout else ""
                 raise AssertionError(f"{command[0]} made no maps, status {process.poll()}: {output[-400:]}")
             time.sleep(0.1)
         time.sleep(run_s)
-        with hold(lambda: _open_in(opened)) as held:
+        with hold(lambda: open_in(opened)) as held:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
             _settle()

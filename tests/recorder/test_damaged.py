@@ -22,15 +22,21 @@ pytestmark = pytest.mark.kernel
 OTHER = replace(SPEC, name=b"rec_other")
 
 
+def hurt_the_first(bench: Bench, fd: int, beside: int) -> tuple[int, int, int]:
+    """Both are recorded, then the first's series is damaged, and both change: (the first map, the other, that series)."""
+    bench.minute()
+    hurt, whole = map_info(fd).id, map_info(beside).id
+    number = bench.recorder.maps[hurt].series.id
+    with bench.recorder.writer.database.writing() as connection:
+        connection.execute(update(Series).where(Series.id == number).values(last_seen_ns=4711))
+    for each in (fd, beside):
+        syscall.map_update(each, u32(1), u64(2))
+    return hurt, whole, number
+
+
 def test_a_damaged_series_stops_the_record_of_no_map(bench: Bench) -> None:
     with live_map(SPEC, [(u32(1), u64(1))]) as fd, live_map(OTHER, [(u32(1), u64(1))]) as beside:
-        bench.minute()
-        hurt, whole = map_info(fd).id, map_info(beside).id
-        before = bench.recorder.maps[hurt].series.id
-        with bench.recorder.writer.database.writing() as connection:
-            connection.execute(update(Series).where(Series.id == before).values(last_seen_ns=4711))
-        for each in (fd, beside):
-            syscall.map_update(each, u32(1), u64(2))
+        hurt, whole, before = hurt_the_first(bench, fd, beside)
         bench.minute()
         assert len(bench.snapshots(whole)) == 2
         assert bench.recorder.maps[hurt].series.id != before
@@ -40,13 +46,7 @@ def test_a_damaged_series_stops_the_record_of_no_map(bench: Bench) -> None:
 
 def test_until_a_series_is_looked_for_again_its_map_is_told_of_and_others_are_kept(bench: Bench) -> None:
     with live_map(SPEC, [(u32(1), u64(1))]) as fd, live_map(OTHER, [(u32(1), u64(1))]) as beside:
-        bench.minute()
-        hurt, whole = map_info(fd).id, map_info(beside).id
-        number = bench.recorder.maps[hurt].series.id
-        with bench.recorder.writer.database.writing() as connection:
-            connection.execute(update(Series).where(Series.id == number).values(last_seen_ns=4711))
-        for each in (fd, beside):
-            syscall.map_update(each, u32(1), u64(2))
+        hurt, whole, number = hurt_the_first(bench, fd, beside)
         for one in bench.recorder.maps.values():
             one.due_s = 0.0
         bench.minute(30)
